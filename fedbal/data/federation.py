@@ -1,0 +1,138 @@
+"""A federation: one data set and, per client, the rows it trains on, validates on and is reported on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedbal.data import DATASETS, PARTITIONS, QUANTITIES
+from fedbal.data.dataset import Dataset, IntArray, Request
+from fedbal.data.long_tail import long_tail
+from fedbal.data.params import DataBlock, NaturalIdParams
+from fedbal.data.partitions.base import Assignment, Pool
+from fedbal.data.splits import TEST, TRAIN, VALIDATION, split
+from fedbal.errors import UsageError
+from fedbal.seeding import stream
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Row lists of all clients in two arrays: client k has ``indices[offsets[k]:offsets[k + 1]]``.
+
+    Attributes
+    ----------
+    indices : numpy.ndarray
+        ``(m,)`` int64 rows of the training data, ascending within a client.
+    offsets : numpy.ndarray
+        ``(clients + 1,)`` int64, from 0 to m.
+    """
+
+    indices: IntArray
+    offsets: IntArray
+
+    def of(self, client: int) -> IntArray:
+        """Return the rows of one client, a view."""
+        return self.indices[self.offsets[client] : self.offsets[client + 1]]
+
+    @property
+    def sizes(self) -> IntArray:
+        """Number of rows of each client, ``(clients,)``."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def grouped(cls, owner: IntArray, rows: IntArray, clients: int) -> Shards:
+        """Group ascending rows by their owner, both ``(m,)``."""
+        offsets = np.zeros(clients + 1, dtype=np.int64)
+        np.cumsum(np.bincount(owner, minlength=clients), out=offsets[1:])
+        return cls(rows[np.argsort(owner, kind="stable")], offsets)
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A data set divided over clients; every kept row is in exactly one of the three lists."""
+
+    dataset: Dataset
+    train: Shards
+    validation: Shards
+    client_test: Shards
+    names: Sequence[str]
+    """Client keys: the natural name, or the position as a string."""
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients, those without data included."""
+        return len(self.names)
+
+    def label_counts(self) -> IntArray:
+        """Return the training rows per client and class, ``(clients, classes)``."""
+        classes = self.dataset.num_classes
+        owner = np.repeat(np.arange(self.num_clients), self.train.sizes)
+        flat = np.bincount(
+            owner * classes + self.dataset.y[self.train.indices], minlength=self.num_clients * classes
+        )
+        return flat.reshape(self.num_clients, classes)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over the data, the client keys and every index list."""
+        digest = hashlib.sha256(self.dataset.fingerprint().encode())
+        digest.update("\x1f".join(self.names).encode())
+        for shards in (self.train, self.validation, self.client_test):
+            digest.update(shards.offsets.tobytes() + shards.indices.tobytes())
+        return digest.hexdigest()
+
+
+def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) -> Federation:
+    """Load the data, apply the long tail, divide it over clients, split every client's rows.
+
+    Parameters
+    ----------
+    block : DataBlock
+        A validated ``data`` block.
+    seed : int
+        Partition seed. Each axis draws from its own streams: changing one leaves the others' draws alone.
+    base : Path, optional
+        Folder that relative paths start from, then the current folder.
+
+    Raises
+    ------
+    UsageError
+        Something in the block cannot be met; the message says what could be.
+    RunError
+        A file is damaged or cannot be downloaded.
+    """
+    partition = block.partition
+    column = partition.partition_by if isinstance(partition, NaturalIdParams) else None
+    source = str(block.__class__.model_fields["dataset"].default)
+    dataset: Dataset = DATASETS.load(source)(Request(seed, base, column), **block.source_kwargs())
+    if not len(dataset.y):
+        raise UsageError(f"{source} has no training rows.")
+    rows: IntArray = np.arange(len(dataset.y))
+    if block.long_tail is not None:
+        rows = long_tail(dataset.y, dataset.classes, seed=seed, **block.long_tail.kwargs())
+    kwargs: dict[str, Any] = partition.kwargs()
+    if block.quantity is not None:
+        profile = QUANTITIES.load(block.quantity.name)
+        kwargs["proportions"] = profile(
+            kwargs["clients"], stream(seed, "quantity", block.quantity.name), **block.quantity.kwargs()
+        )
+    assignment: Assignment = PARTITIONS.load(partition.name)(Pool(dataset, rows, seed), **kwargs)
+    part = split(
+        assignment.owner,
+        dataset.y[rows],
+        dataset.num_classes,
+        validation=block.validation,
+        test=block.client_test,
+        seed=seed,
+        purpose="client-split",
+    )
+    clients = len(assignment.names)
+    train, validation, test = (
+        Shards.grouped(assignment.owner[part == kind], rows[part == kind], clients)
+        for kind in (TRAIN, VALIDATION, TEST)
+    )
+    return Federation(dataset, train, validation, test, assignment.names)

@@ -1,0 +1,1 @@
+"""Partitions: how the training rows are divided over clients, one way a file."""
