@@ -1,0 +1,171 @@
+"""The Flower ClientApp: the same for virtual clients and for devices, made from plain parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from clients.base import ClientUpdate, LocalRound, Tensors
+from clients.data import ClientData
+from clients.optimizers import Optimizer
+from clients.training import LocalPlan, evaluate, train
+from fedbal import protocol
+from fedbal.protocol import to_arrays, to_record
+
+CLIENT_RAISED = 2
+"""Flower's error code for a ClientApp that raised."""
+
+DataOf = Callable[[Context], ClientData]
+Handler = Callable[[Message, Context], RecordDict]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How every client of a scenario trains.
+
+    Attributes
+    ----------
+    model : nn.Module
+        One resident model; its own tensors are never used, only its structure.
+    update : ClientUpdate
+        What is minimised locally.
+    optimizer : Optimizer
+        Local optimizer.
+    plan : LocalPlan
+        Local work and batch size.
+    num_classes : int
+        Classes of the task.
+    seed : int
+        Training seed of the minibatch streams.
+    """
+
+    model: nn.Module
+    update: ClientUpdate
+    optimizer: Optimizer
+    plan: LocalPlan
+    num_classes: int
+    seed: int
+
+
+def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
+    """Return the ClientApp that trains, evaluates and answers queries.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        How clients train.
+    data_of : callable
+        Returns a client's data from its Flower ``Context``.
+    """
+    app = ClientApp()
+
+    @app.train()
+    def _train(message: Message, context: Context) -> Message:
+        return _answer(message, context, lambda m, c: _train_reply(trainer, data_of(c), m, c))
+
+    @app.evaluate()
+    def _evaluate(message: Message, context: Context) -> Message:
+        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m))
+
+    @app.query()
+    def _query(message: Message, context: Context) -> Message:
+        return _answer(message, context, lambda m, c: _query_reply(trainer, data_of(c), m))
+
+    return app
+
+
+def _answer(message: Message, context: Context, handler: Handler) -> Message:
+    """Reply with the handler's content, or with an error: a client that does not reply blocks its node."""
+    try:
+        return Message(handler(message, context), reply_to=message)
+    except Exception as error:
+        return Message(Error(CLIENT_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
+
+
+def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
+    config = protocol.config_of(message.content)
+    server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
+    local = LocalRound(
+        round=server_round,
+        received=_received(trainer.model, message, data),
+        data=data,
+        num_classes=trainer.num_classes,
+        config=config,
+        state=context.state,
+    )
+    if not len(data.train):
+        raise ValueError(f"client {data.key} has no training samples")
+    work = config.get(protocol.LOCAL_WORK)
+    batches = trainer.plan.minibatches(
+        trainer.seed, data.key, server_round, len(data.train), None if work is None else int(work)  # type: ignore[arg-type]
+    )
+    frozen = trainer.update.before(local)
+    trained, loss = train(trainer.model, trainer.update, trainer.optimizer, local, frozen, batches)
+    extras = dict(trainer.update.after(local, trained))
+    extras.update(_requested(config, data, trainer.num_classes))
+    content = RecordDict(
+        {
+            protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in trained.items()}),
+            protocol.METRICS: MetricRecord(
+                {protocol.NUM_EXAMPLES: len(data.train), protocol.TRAIN_LOSS: loss}
+            ),
+            protocol.REPLY: ConfigRecord(
+                {protocol.BASE_VERSION: server_round, protocol.CODEC: protocol.FP32}
+            ),
+        }
+    )
+    if extras:
+        content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
+    return content
+
+
+def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
+    received = _received(trainer.model, message, data)
+    confusion, loss = evaluate(trainer.model, received, data.test, trainer.num_classes)
+    samples = len(data.test)
+    metrics = {
+        protocol.NUM_EXAMPLES: samples,
+        protocol.CORRECT: int(np.trace(confusion)),
+        protocol.LOSS: loss / max(samples, 1),
+    }
+    return RecordDict({protocol.METRICS: MetricRecord(metrics)})
+
+
+def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
+    config = protocol.config_of(message.content)
+    answer = ConfigRecord({protocol.CLIENT_KEY: data.key, protocol.NUM_EXAMPLES: len(data.train)})
+    content = RecordDict({protocol.REPLY: answer})
+    if extras := _requested(config, data, trainer.num_classes):
+        content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
+    return content
+
+
+def _received(model: nn.Module, message: Message, data: ClientData) -> Tensors:
+    arrays = to_arrays(protocol.arrays_of(message.content))
+    expected = list(model.state_dict())
+    if list(arrays) != expected:
+        # Stock Flower strategies may number the arrays or sort them by name; order is what is certain.
+        if len(arrays) != len(expected):
+            raise ValueError(f"the model has {len(expected)} arrays, the message {len(arrays)}")
+        if set(arrays) == set(expected):
+            arrays = {name: arrays[name] for name in expected}
+        else:
+            arrays = dict(zip(expected, arrays.values(), strict=True))
+    device = data.train.pool.device
+    return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+
+
+def _requested(config: ConfigRecord, data: ClientData, num_classes: int) -> dict[str, list[float]]:
+    requests = config.get(protocol.REQUESTS, [])
+    answers: dict[str, list[float]] = {}
+    for request in requests if isinstance(requests, list) else []:
+        if request != protocol.LABEL_COUNTS:
+            raise ValueError(f"unknown request {request!r}; known: {protocol.LABEL_COUNTS}")
+        answers[protocol.LABEL_COUNTS] = data.train.label_counts(num_classes).tolist()
+    return answers

@@ -1,0 +1,101 @@
+"""What a client update is: pure loss, frozen inputs, optional work before and after local training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from flwr.app import ConfigRecord, RecordDict
+from torch import Tensor
+
+from clients.data import ClientData
+from fedbal.protocol import Disclosure
+
+Tensors = dict[str, Tensor]
+"""Parameters (or gradients) by name."""
+
+Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+"""``forward(params, x) -> logits (b, C)``: the model as a pure function."""
+
+Frozen = Mapping[str, Any]
+"""What stays fixed during a client's local training: a pytree of tensors made by ``before``."""
+
+
+class Batch(NamedTuple):
+    """One minibatch."""
+
+    x: Tensor
+    """Features, (b, ...), float32."""
+    y: Tensor
+    """Labels, (b,), int64."""
+    weight: Tensor | None = None
+    """Sample weights, (b,): 1 for a real row, 0 for padding; None: all real."""
+
+
+class Criterion(Protocol):
+    """A loss on logits, the axis where losses for imbalance live."""
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the scalar loss of ``logits`` (b, C), a weighted mean over the batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalRound:
+    """What a client knows at the start of its local training.
+
+    Attributes
+    ----------
+    round : int
+        Server round, from 1.
+    received : Tensors
+        The model it received; never written to.
+    data : ClientData
+        Its samples.
+    num_classes : int
+        Classes of the task.
+    config : ConfigRecord
+        What the server sent along.
+    state : RecordDict
+        The client's own state, kept for it between its rounds (Flower's ``Context.state``).
+    """
+
+    round: int
+    received: Tensors
+    data: ClientData
+    num_classes: int
+    config: ConfigRecord = field(default_factory=ConfigRecord)
+    state: RecordDict = field(default_factory=RecordDict)
+
+
+class ClientUpdate(ABC):
+    """What a client does between receiving the model and replying.
+
+    ``loss`` is pure in its arguments, so that many clients can be trained at once; whatever else it needs
+    is put into ``frozen`` by :meth:`before`.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        The loss on logits.
+    """
+
+    discloses: tuple[Disclosure, ...] = ()
+    """What this update sends beyond weights and the sample count."""
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+
+    def before(self, local: LocalRound) -> Frozen:
+        """Make what stays fixed during this round's local training."""
+        return {}
+
+    @abstractmethod
+    def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
+        """Return the scalar loss of one minibatch; pure."""
+
+    def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
+        """Return extras for the reply, by name, and write ``local.state`` if the update keeps state."""
+        return {}

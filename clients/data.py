@@ -1,0 +1,106 @@
+"""The samples a client trains on: a pool in memory once, and index lists into it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Pool:
+    """Rows of one dataset, held once per process and shared by all clients.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, ...)
+        Features; ``uint8`` images stay ``uint8`` until a batch is cut.
+    y : ndarray, shape (n,)
+        Labels, 0-based.
+    divide : float
+        Every batch is divided by it.
+    mean, std : sequence of float
+        Then standardised per channel (first axis of a sample); empty: not at all.
+    device : str
+        Where the rows live and batches are made.
+    """
+
+    def __init__(
+        self,
+        x: NDArray[np.generic],
+        y: NDArray[np.int64],
+        *,
+        divide: float = 1.0,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        device: str = "cpu",
+    ) -> None:
+        self.x = _tensor(x).to(device)
+        self.y = _tensor(y).to(device)
+        self._divide = divide
+        self._mean = _per_channel(mean, self.x).to(device)
+        self._std = _per_channel(std, self.x).to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows live."""
+        return self.x.device
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut a batch: features ``(b, ...)`` as scaled float32, labels ``(b,)``."""
+        x = self.x.index_select(0, rows).to(torch.float32)
+        if self._divide != 1.0:
+            x = x / self._divide
+        if self._mean.numel():
+            x = (x - self._mean) / self._std
+        return x, self.y.index_select(0, rows)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some rows of a pool: one client's training, validation or test part."""
+
+    pool: Pool
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Cut the batch at ``positions`` (b,) of this split."""
+        return self.pool.batch(torch.from_numpy(self.rows[positions]).to(self.pool.device))
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over the split in order."""
+        for start in range(0, len(self), size):
+            yield self.batch(np.arange(start, min(start + size, len(self))))
+
+    def label_counts(self, num_classes: int) -> NDArray[np.int64]:
+        """Return how many samples of each class there are, shape (num_classes,)."""
+        labels = self.pool.y[torch.from_numpy(self.rows.copy()).to(self.pool.device)].cpu().numpy()
+        return np.bincount(labels, minlength=num_classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """Everything one client holds."""
+
+    key: str
+    train: Split
+    validation: Split
+    test: Split
+
+
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    with warnings.catch_warnings():
+        # Memory shared between processes is read-only, which torch warns about; nothing here writes to it.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _per_channel(values: Sequence[float], x: Tensor) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.float32).view(-1, *([1] * (x.ndim - 2)))

@@ -1,0 +1,146 @@
+"""Local training of one client: seeded minibatches, the loop over steps, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from clients.base import Batch, ClientUpdate, Frozen, LocalRound, Tensors
+from clients.data import Split
+from clients.optimizers import Optimizer
+from fedbal.seeding import stream
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """How much local work a client does in a round.
+
+    Attributes
+    ----------
+    batch_size : int
+        Samples a step, >= 1; the last batch of an epoch may be smaller.
+    epochs : int, optional
+        Passes over the client's data; exactly one of ``epochs`` and ``steps`` is given.
+    steps : int, optional
+        Minibatch steps; epochs follow one another until they are done.
+    """
+
+    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"give exactly one of epochs and steps, got {self.epochs} and {self.steps}")
+
+    @property
+    def units(self) -> int:
+        """Local work in its own unit: epochs, or steps."""
+        return self.epochs if self.epochs is not None else self.steps or 0
+
+    def minibatches(
+        self, seed: int, client: str, server_round: int, n: int, units: int | None = None
+    ) -> Iterator[NDArray[np.int64]]:
+        """Iterate over the positions of each minibatch.
+
+        Parameters
+        ----------
+        seed : int
+            Training seed; the order depends on (seed, client, round) alone.
+        client : str
+            Client key.
+        server_round : int
+            Round, from 1.
+        n : int
+            Training samples of the client.
+        units : int, optional
+            Epochs (or steps) to do, when fewer than planned: a straggler's work is the beginning of the
+            same stream.
+        """
+        generator = stream(seed, "batches", client, server_round)
+        per_epoch = -(-n // self.batch_size)
+        todo = self.units if units is None else units
+        steps = todo * per_epoch if self.epochs is not None else todo
+        order = np.empty(0, np.int64)
+        for step in range(steps):
+            start = step % per_epoch * self.batch_size
+            if start == 0:
+                order = generator.permutation(n)
+            yield order[start : start + self.batch_size]
+
+
+def split_state(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[Tensors, Tensors]:
+    """Split named tensors into trainable parameters and everything else, as fresh copies."""
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    params = {name: value.detach().clone() for name, value in state.items() if name in trainable}
+    rest = {name: value.detach().clone() for name, value in state.items() if name not in trainable}
+    return params, rest
+
+
+def train(
+    model: nn.Module,
+    update: ClientUpdate,
+    optimizer: Optimizer,
+    local: LocalRound,
+    frozen: Frozen,
+    minibatches: Iterator[NDArray[np.int64]],
+) -> tuple[Tensors, float]:
+    """Train from the received model.
+
+    Returns
+    -------
+    tuple of (Tensors, float)
+        All tensors of the model's state after training, and the mean training loss over all samples seen.
+    """
+    model.train()
+    params, buffers = split_state(model, local.received)
+
+    def forward(values: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(model, {**values, **buffers}, (x,))
+        return logits
+
+    state = optimizer.init(params)
+    names = list(params)
+    total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
+    seen = 0
+    for positions in minibatches:
+        batch = Batch(*local.data.train.batch(positions))
+        leaves = {name: value.requires_grad_() for name, value in params.items()}
+        loss = update.loss(forward, leaves, batch, frozen)
+        gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
+        params = {name: value.detach() for name, value in leaves.items()}
+        optimizer.step(params, dict(zip(names, gradients, strict=True)), state)
+        total += loss.detach().to(torch.float64) * len(positions)
+        seen += len(positions)
+    trained = {name: params.get(name, buffers.get(name)) for name in local.received}
+    return {name: value for name, value in trained.items() if value is not None}, float(total) / max(seen, 1)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, state: Mapping[str, Tensor], split: Split, num_classes: int, batch_size: int = 512
+) -> tuple[NDArray[np.int64], float]:
+    """Evaluate a model on a split.
+
+    Returns
+    -------
+    tuple of (ndarray, float)
+        Confusion matrix (C, C), rows true and columns predicted classes, and the sum of cross-entropies.
+    """
+    model.eval()
+    confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=split.pool.device)
+    loss = torch.zeros((), dtype=torch.float64, device=split.pool.device)
+    tensors = dict(state)
+    for x, y in split.batches(batch_size):
+        logits = functional_call(model, tensors, (x,))
+        loss += F.cross_entropy(logits, y, reduction="sum").to(torch.float64)
+        cells = y * num_classes + logits.argmax(1)
+        confusion += torch.bincount(cells, minlength=num_classes * num_classes)
+    return confusion.view(num_classes, num_classes).cpu().numpy(), float(loss)

@@ -1,0 +1,210 @@
+"""The parts of a run, built from a scenario: data, clients, rule, sampler, systems, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.serverapp.strategy import Strategy
+
+from clients.training import LocalPlan
+from fedbal.backend import Load
+from fedbal.data import load_federation
+from fedbal.data.federation import Federation
+from fedbal.errors import UsageError
+from fedbal.evaluation import GlobalTest
+from fedbal.foreign import state_of, with_defaults
+from fedbal.grid.work import NodeDirectory
+from fedbal.loop import Schedule
+from fedbal.models.build import build
+from fedbal.params import CustomParams
+from fedbal.population import Population
+from fedbal.protocol import Arrays
+from fedbal.scenario import Scenario
+from fedbal.seeding import stream
+from fedbal.systems import Systems, draw_speeds
+from fedbal.virtual import VirtualClients, create, test_split
+from strategies import STRATEGIES
+from strategies.base import AggregationRule, ServerContext
+from strategies.cohort import CohortSampler
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything that a run is made of, before a grid is started."""
+
+    federation: Federation
+    clients: VirtualClients
+    strategy: Strategy
+    sampler: CohortSampler
+    population: Population
+    directory: NodeDirectory
+    systems: Systems
+    schedule: Schedule
+    test: GlobalTest
+    initial: Arrays
+    load: Load
+    engine: dict[str, Any]
+    user_files: tuple[Path, ...]
+
+    @property
+    def cohort(self) -> int:
+        """Clients of a round."""
+        return self.load.cohort
+
+    @cached_property
+    def initial_strategy_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The rule's state before the first round."""
+        return state_of(self.strategy)
+
+    @property
+    def plan_fingerprint(self) -> list[int | None]:
+        """What decides minibatches besides streams and sample counts."""
+        plan = self.clients.plan
+        return [plan.batch_size, plan.epochs, plan.steps]
+
+
+def assemble(scenario: Scenario, device: str) -> Assembly:
+    """Build the parts of a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to build.
+    device : str
+        Where models are trained and evaluated.
+
+    Raises
+    ------
+    UsageError
+        Data are missing or unusable, a component refuses its parameters, or the cohort is too large.
+    """
+    federation = load_federation(scenario.data, scenario.seed.partition)
+    dataset = federation.dataset
+    client = scenario.client
+    plan = LocalPlan(client.batch_size, client.local_epochs, client.local_steps)
+    clients = VirtualClients(
+        federation=federation,
+        model=scenario.model,
+        update=client.update,
+        loss=client.loss,
+        optimizer=client.optimizer,
+        plan=plan,
+        init_seed=scenario.seed.init,
+        training_seed=scenario.seed.training,
+        device=device,
+    )
+    network = build(scenario.model, dataset.input_shape, dataset.num_classes, scenario.seed.init)
+    initial = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+    sampler = CohortSampler(scenario.seed.training, scenario.cohort.fraction, scenario.cohort.size)
+    population = _population(scenario, federation)
+    sizes = federation.train.sizes
+    work = sizes * plan.epochs if plan.epochs else np.full(len(sizes), plan.units * plan.batch_size)
+    trained = sizes[sizes > 0]
+    steps = float(np.ceil(trained / plan.batch_size).mean() * plan.epochs) if plan.epochs else plan.units
+    cohort = _cohort(sampler, population)
+    user = (scenario.strategy, scenario.model, client.update, client.loss, client.optimizer)
+    return Assembly(
+        federation=federation,
+        clients=clients,
+        strategy=_strategy(scenario, dataset.num_classes),
+        sampler=sampler,
+        population=population,
+        directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
+        systems=_systems(scenario, work.astype(np.float64), plan.units),
+        schedule=_schedule(scenario),
+        test=GlobalTest(network.to(device), test_split(federation, device), dataset.num_classes),
+        initial=initial,
+        load=Load(
+            scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in initial.values())
+        ),
+        engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
+        user_files=tuple(
+            Path(part.name.rpartition(":")[0])
+            for part in user
+            if isinstance(part, CustomParams) and ".py:" in part.name
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _KeyOf:
+    """Client index to key; a class because it travels to workers."""
+
+    federation: Federation
+
+    def __call__(self, client: int) -> str:
+        return self.federation.names[client]
+
+
+def _population(scenario: Scenario, federation: Federation) -> Population:
+    sizes = federation.train.sizes
+    with_data = np.flatnonzero(sizes > 0)
+    if not with_data.size:
+        raise UsageError("no client has any training sample; lower data.validation, data.client_test or clients.")
+    testers = np.flatnonzero(federation.client_test.sizes > 0)
+    wanted = scenario.evaluation.clients
+    if isinstance(wanted, int):
+        order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
+        testers = np.sort(testers[order[:wanted]])
+    return Population(
+        nodes=(with_data + 2).tolist(),
+        testers=(testers + 2).tolist(),
+        client=_client_of,
+        keys=_KeyOf(federation),
+        samples=sizes,
+    )
+
+
+def _client_of(node: int) -> int:
+    return node - 2
+
+
+def _cohort(sampler: CohortSampler, population: Population) -> int:
+    try:
+        return sampler.count(len(population.nodes))
+    except ValueError as error:
+        raise UsageError(f"cohort.size: {error}; lower it, or make more clients.") from error
+
+
+def _strategy(scenario: Scenario, num_classes: int) -> Strategy:
+    choice = scenario.strategy
+    if isinstance(choice, CustomParams):
+        arguments = with_defaults(STRATEGIES.load(choice.name), choice.kwargs())
+        choice = CustomParams(name=choice.name, **arguments)
+    strategy: Strategy = create(STRATEGIES, choice)
+    if isinstance(strategy, AggregationRule):
+        strategy.context = ServerContext(num_classes)
+    target = getattr(strategy, "target", None)
+    if scenario.strategy.name == "feddisco" and target is not None and len(target) != num_classes:
+        raise UsageError(
+            f"strategy.target has {len(target)} numbers, the data have {num_classes} classes; give one a class."
+        )
+    return strategy
+
+
+def _systems(scenario: Scenario, work: np.ndarray[Any, np.dtype[np.float64]], units: int) -> Systems:
+    systems, seed = scenario.systems, scenario.seed.training
+    speeds = draw_speeds(seed, len(work), systems.speed.samples_per_second, systems.speed.sigma)
+    return Systems(
+        seed=seed,
+        units=units,
+        work=work,
+        speeds=speeds,
+        fraction=systems.stragglers.fraction,
+        policy=systems.stragglers.policy,
+        dropout=systems.client_dropout,
+    )
+
+
+def _schedule(scenario: Scenario) -> Schedule:
+    evaluation = scenario.evaluation
+    return Schedule(
+        rounds=scenario.rounds,
+        every=evaluation.every,
+        cohort_evaluates=evaluation.clients == "cohort",
+        min_client_samples=evaluation.min_client_samples,
+    )

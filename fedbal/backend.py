@@ -1,0 +1,113 @@
+"""Which grid and which device a scenario runs on; the choice never changes a result on the same device."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fedbal.errors import UsageError
+from fedbal.grid.base import VirtualGrid
+from fedbal.grid.inprocess import InProcessGrid
+from fedbal.grid.ray import RayGrid, import_ray
+from fedbal.grid.work import NodeDirectory
+from fedbal.scenario import RuntimeBlock
+from fedbal.virtual import VirtualClients
+
+SECONDS_THAT_PAY = 30.0
+"""Ray takes some seconds to start; below this estimate one process is done sooner."""
+SECONDS_PER_STEP = 2e-4
+FLOPS_PER_SECOND = 5e9
+
+
+@dataclass(frozen=True)
+class Load:
+    """The work of a run, for the choice of a backend.
+
+    Attributes
+    ----------
+    rounds : int
+        Rounds.
+    cohort : int
+        Clients a round.
+    steps : float
+        Minibatch steps of an average client in a round.
+    batch : int
+        Samples a step.
+    parameters : int
+        Trainable numbers of the model.
+    """
+
+    rounds: int
+    cohort: int
+    steps: float
+    batch: int
+    parameters: int
+
+    @property
+    def seconds(self) -> float:
+        """Rough wall time in one process on one core."""
+        step = SECONDS_PER_STEP + 6.0 * self.parameters * self.batch / FLOPS_PER_SECOND
+        return self.rounds * self.cohort * self.steps * step
+
+
+def choose_device(runtime: RuntimeBlock) -> str:
+    """Return the device for training, or say that the one asked for is not there."""
+    remote = runtime.address is not None
+    wanted = runtime.device
+    there = torch.cuda.is_available() or remote
+    if wanted == "auto":
+        if runtime.num_gpus > 0 and not there:
+            raise UsageError(
+                f"runtime.num_gpus is {runtime.num_gpus:g} and this machine has no GPU that torch can use; set it to 0 "
+                "to run on the CPU."
+            )
+        return "cuda" if runtime.num_gpus > 0 else "cpu"
+    if wanted.startswith("cuda") and not there:
+        raise UsageError(
+            f"runtime.device is {wanted} and torch finds no CUDA device here; set it to cpu, or install a CUDA "
+            "build of torch."
+        )
+    return wanted
+
+
+def choose_backend(runtime: RuntimeBlock, load: Load) -> str:
+    """Return ``ray`` or ``inprocess``: Ray when it is installed and more than one worker is useful."""
+    if runtime.backend != "auto":
+        return runtime.backend
+    if importlib.util.find_spec("ray") is None or runtime.workers == 1 or load.cohort == 1:
+        return "inprocess"
+    if runtime.workers != "auto" or runtime.address is not None or 0 < runtime.num_gpus < 1:
+        return "ray"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "ray" if cores >= 2 * runtime.num_cpus and load.seconds > SECONDS_THAT_PAY else "inprocess"
+
+
+def make_grid(
+    backend: str,
+    runtime: RuntimeBlock,
+    clients: VirtualClients,
+    directory: NodeDirectory,
+    nodes: Sequence[int],
+    costs: Sequence[float],
+    cohort: int,
+) -> VirtualGrid:
+    """Start the grid of a backend."""
+    if backend == "inprocess":
+        return InProcessGrid(clients(), directory, nodes)
+    import_ray()
+    return RayGrid(
+        clients,
+        directory,
+        nodes,
+        costs=costs,
+        cohort=cohort,
+        workers=None if runtime.workers == "auto" else runtime.workers,
+        num_cpus=runtime.num_cpus,
+        num_gpus=runtime.num_gpus,
+        threads=runtime.threads,
+        address=runtime.address,
+    )

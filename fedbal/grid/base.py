@@ -1,0 +1,148 @@
+"""What both grids share: node ids, messages in, replies out in client order, client state."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from flwr.app import ArrayRecord, Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedbal.grid import flower
+from fedbal.grid.state import ClientStates
+from fedbal.grid.work import NodeDirectory, Outcome, Task
+
+
+class VirtualGrid(Grid):
+    """A Flower grid of virtual clients.
+
+    Replies come in the order of node ids, whatever finished first. ``timeout`` is not enforced: virtual
+    clients do not hang on a network.
+
+    Parameters
+    ----------
+    directory : NodeDirectory
+        The population.
+    nodes : sequence of int
+        Node ids that can be asked: the clients that have data.
+
+    Attributes
+    ----------
+    states : ClientStates
+        Client state; without a round loop that commits, every write simply stays visible.
+    seconds : dict
+        Node id to the wall time of its latest message.
+    """
+
+    def __init__(self, directory: NodeDirectory, nodes: Sequence[int]) -> None:
+        flower.become()
+        self.directory = directory
+        self.states = ClientStates()
+        self.seconds: dict[int, float] = {}
+        self._nodes = nodes
+        self._run = flower.empty_run()
+        self._replies: dict[str, Message] = {}
+        self._next_id = 0
+
+    @abstractmethod
+    def execute(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
+        """Run the tasks in any order and return their outcomes in the order of ``tasks``.
+
+        ``payloads`` are the distinct array records that the tasks refer to; no two tasks are of one client.
+        """
+
+    def close(self) -> None:
+        """Let workers go."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def set_run(self, run: flower.Run) -> None:
+        """Set the run record."""
+        self._run = run
+
+    @property
+    def run(self) -> flower.Run:
+        """The run record."""
+        return self._run
+
+    def get_node_ids(self) -> Sequence[int]:
+        """Return the ids of all clients that have data."""
+        return self._nodes
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Make a message."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Run the messages now; their replies wait to be pulled."""
+        sent = list(messages)
+        for message in sent:
+            self._next_id += 1
+            flower.set_message_id(message, f"{self._next_id:032x}")
+        for wave in _waves(sent):
+            self._replies.update((reply.metadata.reply_to_message_id, reply) for reply in self._deliver(wave))
+        return [message.metadata.message_id for message in sent]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the waiting replies to ``message_ids``, each once."""
+        return [self._replies.pop(key) for key in list(message_ids) if key in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Run the messages and return all replies, by node id."""
+        replies = self.pull_messages(self.push_messages(messages))
+        return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+
+    def _deliver(self, messages: list[Message]) -> list[Message]:
+        payloads: list[ArrayRecord] = []
+        index_of: dict[int, int] = {}
+        tasks = [self._task(message, payloads, index_of) for message in messages]
+        replies = []
+        for message, task, outcome in zip(messages, tasks, self.execute(tasks, payloads), strict=True):
+            self.seconds[task.node] = outcome.seconds
+            self.states.put(task.node, outcome.state)
+            if outcome.content is not None:
+                replies.append(Message(outcome.content, reply_to=message))
+            else:
+                code, reason = outcome.error or (0, "no answer")
+                replies.append(Message(Error(code, reason), reply_to=message))
+        return replies
+
+    def _task(self, message: Message, payloads: list[ArrayRecord], index_of: dict[int, int]) -> Task:
+        light = RecordDict()
+        heavy = []
+        for name, record in message.content.items():
+            if not isinstance(record, ArrayRecord):
+                light[name] = record
+                continue
+            # Messages of one round share one record object: it is encoded and sent once per worker.
+            if id(record) not in index_of:
+                index_of[id(record)] = len(payloads)
+                payloads.append(record)
+            heavy.append((name, index_of[id(record)]))
+        node = message.metadata.dst_node_id
+        kind = message.metadata.message_type
+        return Task(node, kind, light, tuple(heavy), self.states.get(node))
+
+
+def _waves(messages: Sequence[Message]) -> list[list[Message]]:
+    """Split messages so that no wave asks a client twice: the second must see the state after the first."""
+    waves: list[list[Message]] = []
+    asked: dict[int, int] = {}
+    for message in messages:
+        node = message.metadata.dst_node_id
+        wave = asked.get(node, 0)
+        asked[node] = wave + 1
+        if wave == len(waves):
+            waves.append([])
+        waves[wave].append(message)
+    return waves

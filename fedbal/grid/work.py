@@ -1,0 +1,138 @@
+"""One client's work as it travels to where it is done, and what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedbal.grid import flower
+from fedbal.protocol import CLIENT_KEY, copy_content
+
+CLIENT_CRASHED = 8
+NO_REPLY = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One message without its heavy arrays.
+
+    Attributes
+    ----------
+    node : int
+        Node id of the client.
+    kind : str
+        Message type.
+    content : RecordDict
+        Everything but the array records.
+    arrays : tuple of (str, int)
+        Record name and index of the shared payload that belongs under it.
+    state : RecordDict
+        The client's state before this message.
+    """
+
+    node: int
+    kind: str
+    content: RecordDict
+    arrays: tuple[tuple[str, int], ...]
+    state: RecordDict
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a client answered.
+
+    Attributes
+    ----------
+    node : int
+        Node id of the client.
+    content : RecordDict, optional
+        The reply's content; None if ``error`` is set.
+    error : tuple of (int, str), optional
+        Flower error code and reason.
+    state : RecordDict
+        The client's state after the message; after an error the one before it.
+    seconds : float
+        Wall time.
+    """
+
+    node: int
+    content: RecordDict | None
+    error: tuple[int, str] | None
+    state: RecordDict
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NodeDirectory:
+    """Which client stands behind a node id: client k is node k + 2 (1 is the server).
+
+    Attributes
+    ----------
+    num_clients : int
+        Clients in the population, those without data included.
+    key_of : callable
+        Client index to its stable key.
+    """
+
+    num_clients: int
+    key_of: Callable[[int], str] = str
+
+    def node(self, client: int) -> int:
+        """Return the node id of a client index."""
+        return client + 2
+
+    def client(self, node: int) -> int:
+        """Return the client index of a node id."""
+        return node - 2
+
+    def config(self, node: int) -> dict[str, str | int | float | bool]:
+        """Return the client's node config."""
+        client = self.client(node)
+        return {
+            "partition-id": client,
+            "num-partitions": self.num_clients,
+            CLIENT_KEY: self.key_of(client),
+        }
+
+
+@dataclass
+class Runner:
+    """Runs clients one after the other; the same code in process and in a Ray worker."""
+
+    app: ClientApp
+    directory: NodeDirectory
+    run_config: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def run(self, task: Task, payloads: Mapping[int, ArrayRecord]) -> Outcome:
+        """Call the ClientApp on one message.
+
+        Whatever the client raises becomes an error reply; its state is then the one before the message.
+        """
+        started = time.perf_counter()
+        state = copy_content(task.state)
+        config = self.directory.config(task.node)
+        context = Context(flower.RUN_ID, task.node, config, state, dict(self.run_config))
+        try:
+            content = copy_content(task.content)
+            for name, index in task.arrays:
+                content[name] = payloads[index].copy()
+            reply = self.app(Message(content, task.node, task.kind), context)
+            if not isinstance(reply, Message):
+                raise TypeError(f"a client function must return a Message, got {type(reply).__name__}")
+        except KeyboardInterrupt:
+            raise
+        except SystemExit as error:
+            return self._failed(task, (CLIENT_CRASHED, f"the client exited: {error}"), started)
+        except Exception as error:
+            return self._failed(task, (NO_REPLY, f"{type(error).__name__}: {error}"), started)
+        if reply.has_error():
+            failure: Error = reply.error
+            return self._failed(task, (failure.code, failure.reason or ""), started)
+        return Outcome(task.node, reply.content, None, context.state, time.perf_counter() - started)
+
+    def _failed(self, task: Task, error: tuple[int, str], started: float) -> Outcome:
+        return Outcome(task.node, None, error, task.state, time.perf_counter() - started)

@@ -1,0 +1,167 @@
+"""What a run writes down: rows, totals, running hashes, checkpoints, the summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import Message, RecordDict
+
+from fedbal import checkpoint
+from fedbal.checkpoint import Snapshot
+from fedbal.evaluation import ClientScore
+from fedbal.fingerprints import chain
+from fedbal.observer import Observer
+from fedbal.population import Population
+from fedbal.protocol import Arrays
+from fedbal.results import CLIENTS, ROUNDS, RunDirectory
+from fedbal.systems import Directive
+from strategies.base import RoundReport
+
+CHECKPOINT_SHARE = 0.1
+"""Checkpoints may take this share of the time; a run that lost some rounds repeats them with the same bytes."""
+MAX_SECONDS_BETWEEN = 60.0
+
+
+@dataclass
+class Totals:
+    """Running totals of a run, kept in every checkpoint."""
+
+    seconds: float = 0.0
+    simulated_seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    cohorts: str = ""
+    batches: str = ""
+    last_test: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+    diverged: bool = False
+
+    def add(self, row: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take a round's row into account."""
+        self.seconds += row["seconds"]
+        self.simulated_seconds += row["simulated_seconds"]
+        self.bytes_up += row["bytes_up"]
+        self.bytes_down += row["bytes_down"]
+        test = row["test"]
+        if test is not None:
+            self.last_test = dict(test)
+            score = test["balanced_accuracy"]
+            if score is not None and (self.best is None or score > self.best["balanced_accuracy"]):
+                self.best = {"round": row["round"], **test}
+        if not all(np.isfinite(value).all() for value in arrays.values()):
+            self.diverged = True
+
+
+class Journal:
+    """Writes a run down, each round as one transaction.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        Where.
+    observer : Observer
+        Who watches.
+    totals : Totals
+        Totals up to the round from which the run starts.
+    """
+
+    def __init__(self, directory: RunDirectory, observer: Observer, totals: Totals) -> None:
+        self.directory = directory
+        self.totals = totals
+        self.latest: Snapshot | None = None
+        self._observer = observer
+        self._saved = time.perf_counter()
+        self._cost = 0.0
+
+    def record(
+        self,
+        row: dict[str, Any],
+        clients: Sequence[Mapping[str, Any]],
+        arrays: Arrays,
+        *,
+        strategy: Mapping[str, np.ndarray[Any, Any]],
+        clients_state: Mapping[int, RecordDict],
+        cohort: Sequence[int],
+        batches: Sequence[int],
+        started: float,
+        notes: Iterable[str],
+    ) -> Snapshot:
+        """Append a round's rows and checkpoint if it is time; returns the state after the round."""
+        totals = self.totals
+        totals.cohorts = chain(totals.cohorts, row["round"], cohort)
+        totals.batches = chain(totals.batches, row["round"], batches)
+        self.directory.append(CLIENTS, clients)
+        row["seconds"] = time.perf_counter() - started
+        totals.add(row, arrays)
+        if lost := [entry for entry in clients if "non-finite" in (entry["reason"] or "")]:
+            totals.diverged |= 2 * len(lost) > len(clients)
+        self.directory.append(ROUNDS, [row])
+        for note in notes:
+            if note not in totals.notes:
+                totals.notes.append(note)
+                self._observer.note(note)
+        offsets = self.directory.offsets()
+        self.latest = Snapshot(row["round"], arrays, strategy, clients_state, offsets, dict(vars(totals)))
+        self._save_if_due()
+        self._observer.round_finished(row)
+        return self.latest
+
+    def save(self) -> None:
+        """Checkpoint the latest finished round now."""
+        if self.latest is not None:
+            started = time.perf_counter()
+            checkpoint.save(self.directory.path, self.latest)
+            self._saved = time.perf_counter()
+            self._cost = self._saved - started
+
+    def _save_if_due(self) -> None:
+        waited = time.perf_counter() - self._saved
+        if waited >= min(self._cost / CHECKPOINT_SHARE, MAX_SECONDS_BETWEEN):
+            self.save()
+
+
+def client_rows(
+    server_round: int,
+    cohort: Sequence[int],
+    population: Population,
+    directives: Mapping[int, Directive],
+    replies: Sequence[Message],
+    report: RoundReport,
+    scores: Sequence[ClientScore],
+    seconds: Mapping[int, float],
+) -> list[dict[str, Any]]:
+    """Return one row for each client of the cohort: what it did and what the rule made of it."""
+    answered = {reply.metadata.src_node_id: reply for reply in replies}
+    accuracy = {score.node: score.accuracy for score in scores}
+    rows = []
+    for node in cohort:
+        client = population.client(node)
+        directive = directives.get(client, Directive())
+        reply = answered.get(node)
+        status, reason = "ok", None
+        if directive.excluded is not None:
+            status, reason = directive.excluded, f"{directive.excluded}: its work does not count this round"
+        elif node in report.dropped:
+            status, reason = "dropped", report.dropped[node]
+        elif reply is None:
+            status, reason = "missing", "no reply"
+        rows.append(
+            {
+                "round": server_round,
+                "client": population.keys(client),
+                "num_examples": int(population.samples[client]),
+                "status": status,
+                "reason": reason,
+                "weight": report.weights.get(node),
+                "local_work": directive.work,
+                "received_accuracy": accuracy.get(node),
+                **report.diagnostics.get(node, {}),
+                "seconds": seconds.get(node) if reply is not None else None,
+            }
+        )
+    return rows

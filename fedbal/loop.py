@@ -1,0 +1,257 @@
+"""The round loop: sample, configure, train, aggregate, evaluate, record, checkpoint.
+
+fedbal owns the loop because Flower's ``Strategy.start`` can neither resume nor record; it calls the public hooks
+of any Flower strategy and runs on any Flower grid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedbal import fingerprints, protocol
+from fedbal.checkpoint import Snapshot
+from fedbal.errors import RunError
+from fedbal.evaluation import ClientScore, evaluate_on_clients
+from fedbal.fairness import client_spread
+from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
+from fedbal.grid.base import VirtualGrid
+from fedbal.interrupts import Signals
+from fedbal.journal import Journal, client_rows
+from fedbal.offered import OfferedGrid
+from fedbal.population import Population
+from fedbal.protocol import Arrays, to_arrays, to_record
+from fedbal.systems import Directive, Systems
+from strategies.base import AggregationRule, RoundReport
+from strategies.cohort import CohortSampler
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to stop and when to evaluate.
+
+    Attributes
+    ----------
+    rounds : int
+        Rounds of the run.
+    every : int
+        Evaluate in every such round; the last round always is.
+    cohort_evaluates : bool
+        Whether the round's cohort evaluates instead of a fixed set of clients.
+    min_client_samples : int
+        Clients with fewer test samples are left out of the spread over clients.
+    timeout : float, optional
+        Seconds to wait for replies.
+    """
+
+    rounds: int
+    every: int = 1
+    cohort_evaluates: bool = False
+    min_client_samples: int = 30
+    timeout: float | None = None
+
+    def evaluates(self, server_round: int) -> bool:
+        """Tell whether a round is evaluated."""
+        return server_round % self.every == 0 or server_round == self.rounds
+
+
+class RoundLoop:
+    """Runs the rounds of one run.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where messages go.
+    strategy : Strategy
+        fedbal's or any other Flower strategy.
+    sampler : CohortSampler
+        Who is offered to it.
+    population : Population
+        Whom to choose from.
+    systems : Systems
+        Stragglers, dropouts, simulated clock.
+    schedule : Schedule
+        Rounds and evaluation.
+    test : callable
+        Evaluates a model on the global test set.
+    journal : Journal
+        Records every round.
+    signals : Signals
+        Shields the transaction of a round.
+    """
+
+    def __init__(
+        self,
+        *,
+        grid: Grid,
+        strategy: Strategy,
+        sampler: CohortSampler,
+        population: Population,
+        systems: Systems,
+        schedule: Schedule,
+        test: Callable[[Arrays], dict[str, Any]],
+        journal: Journal,
+        signals: Signals,
+    ) -> None:
+        self._grid = grid
+        self._strategy = strategy
+        self._sampler = sampler
+        self._population = population
+        self._systems = systems
+        self._schedule = schedule
+        self._test = test
+        self._journal = journal
+        self._signals = signals
+        self._seed = sampler.seed
+
+    def run(self, start: Snapshot) -> Snapshot:
+        """Run the rounds after ``start`` and return the state after the last one."""
+        snapshot = start
+        restore_state(self._strategy, start.strategy)
+        if isinstance(self._grid, VirtualGrid):
+            self._grid.states.restore(start.clients)
+        for server_round in range(start.round + 1, self._schedule.rounds + 1):
+            snapshot = self._round(server_round, snapshot.arrays)
+        return snapshot
+
+    def _round(self, server_round: int, arrays: Arrays) -> Snapshot:
+        started = time.perf_counter()
+        record = to_record(arrays)
+        cohort = self._sampler.sample(server_round, self._population.nodes)
+        clients = [self._population.client(node) for node in cohort]
+        directives = self._systems.directives(server_round, clients)
+        received = self._client_scores(server_round, cohort, record)
+        messages = self._messages(server_round, cohort, record, directives)
+        replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
+        following, train, report = self._aggregate(server_round, replies, arrays)
+        test = self._test(following) if self._schedule.evaluates(server_round) else None
+        last = self._final_scores(server_round, cohort, following)
+        fairness = self._fairness(received, server_round - 1)
+        if last is not None:
+            fairness = {**(fairness or {}), "final": self._fairness(last, server_round)}
+        rows = client_rows(
+            server_round, cohort, self._population, directives, replies, report, received or [], self._seconds()
+        )
+        row = {
+            "round": server_round,
+            "test": test,
+            "personal": None,
+            "train": train,
+            "fairness": fairness,
+            "simulated_seconds": self._systems.seconds(clients),
+            "bytes_up": sum(protocol.num_bytes(reply.content) for reply in replies if reply.has_content()),
+            "bytes_down": sum(protocol.num_bytes(message.content) for message in messages),
+            "sampled": len(cohort),
+            "replied": sum(reply.has_content() for reply in replies),
+            "dropped": sum(entry["status"] != "ok" for entry in rows),
+        }
+        keys = {self._population.keys(client): int(self._population.samples[client]) for client in clients}
+        with self._signals.shield():
+            if isinstance(self._grid, VirtualGrid):
+                self._grid.states.commit()
+            return self._journal.record(
+                row,
+                rows,
+                following,
+                strategy=state_of(self._strategy),
+                clients_state=self._grid.states.snapshot() if isinstance(self._grid, VirtualGrid) else {},
+                cohort=clients,
+                batches=fingerprints.batch_keys(self._seed, server_round, keys),
+                started=started,
+                notes=report.notes,
+            )
+
+    def _messages(
+        self,
+        server_round: int,
+        cohort: Sequence[int],
+        record: ArrayRecord,
+        directives: Mapping[int, Directive],
+    ) -> list[Message]:
+        """Let the strategy address the cohort, then apply what systems heterogeneity does to each client."""
+        offered = OfferedGrid(self._grid, cohort)
+        config = ConfigRecord({protocol.SERVER_ROUND: server_round})
+        with seeded_sampling(self._seed, server_round):
+            made = list(self._strategy.configure_train(server_round, record, config, offered))
+        messages = []
+        for message in sorted(made, key=lambda one: one.metadata.dst_node_id):
+            directive = directives.get(self._population.client(message.metadata.dst_node_id), Directive())
+            if directive.excluded is not None:
+                continue
+            if directive.work is not None:
+                # Messages may share one content: a straggler gets its own copy of the config.
+                message.content = protocol.copy_content(message.content)
+                protocol.config_of(message.content)[protocol.LOCAL_WORK] = directive.work
+            messages.append(message)
+        return messages
+
+    def _aggregate(
+        self, server_round: int, replies: list[Message], arrays: Arrays
+    ) -> tuple[Arrays, dict[str, Any], RoundReport]:
+        strategy = self._strategy
+        try:
+            if isinstance(strategy, AggregationRule):
+                record, metrics = strategy.aggregate_train(server_round, replies)
+                report = strategy.report
+            else:
+                kept, validated = keep_valid(replies, arrays, server_round)
+                report = RoundReport(dropped=validated.dropped)
+                record, metrics = strategy.aggregate_train(server_round, kept) if kept else (None, None)
+        except Exception as error:
+            name = type(strategy).__name__
+            raise RunError(f"{name} failed in round {server_round}: {type(error).__name__}: {error}") from error
+        following = arrays if record is None else _as_model(record, arrays)
+        return following, _train_numbers(metrics), report
+
+    def _client_scores(
+        self, server_round: int, cohort: Sequence[int], record: ArrayRecord
+    ) -> list[ClientScore] | None:
+        """Let clients evaluate the model that they receive this round."""
+        if not self._schedule.evaluates(server_round):
+            return None
+        testers = set(cohort) & set(self._population.testers) if self._schedule.cohort_evaluates else None
+        nodes = sorted(testers) if testers is not None else self._population.testers
+        if not nodes:
+            return None
+        timeout = self._schedule.timeout
+        scores, replies = evaluate_on_clients(self._grid, nodes, record, server_round, timeout)
+        self._strategy.aggregate_evaluate(server_round, [reply for reply in replies if reply.has_content()])
+        return scores
+
+    def _final_scores(
+        self, server_round: int, cohort: Sequence[int], following: Arrays
+    ) -> list[ClientScore] | None:
+        """After the last round, let clients evaluate the final model."""
+        if server_round != self._schedule.rounds:
+            return None
+        return self._client_scores(server_round, cohort, to_record(following))
+
+    def _fairness(self, scores: list[ClientScore] | None, model_round: int) -> dict[str, Any] | None:
+        if scores is None:
+            return None
+        rows = [(score.samples, score.correct, score.loss) for score in scores]
+        return {"model_round": model_round, **client_spread(rows, self._schedule.min_client_samples)}
+
+    def _seconds(self) -> Mapping[int, float]:
+        return self._grid.seconds if isinstance(self._grid, VirtualGrid) else {}
+
+
+def _as_model(record: ArrayRecord, like: Arrays) -> Arrays:
+    """Decode an aggregate in the order and dtypes of the model; some stock strategies return float64."""
+    arrays = to_arrays(record)
+    if set(arrays) != set(like):
+        arrays = dict(zip(like, arrays.values(), strict=True))
+    return {name: np.asarray(arrays[name], value.dtype).reshape(value.shape) for name, value in like.items()}
+
+
+def _train_numbers(metrics: MetricRecord | None) -> dict[str, Any]:
+    values = {key.replace("-", "_"): value for key, value in (metrics or {}).items()}
+    loss = values.pop("train_loss", None)
+    return {"loss": loss, **values}

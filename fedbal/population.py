@@ -1,0 +1,34 @@
+"""Who can be asked, and who is who."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who can be asked.
+
+    Attributes
+    ----------
+    nodes : sequence of int
+        Node ids of clients with training data, ascending.
+    testers : sequence of int
+        Node ids of clients that evaluate, ascending.
+    client : callable
+        Node id to client index.
+    keys : callable
+        Client index to key.
+    samples : ndarray, shape (clients,)
+        Training samples.
+    """
+
+    nodes: Sequence[int]
+    testers: Sequence[int]
+    client: Callable[[int], int]
+    keys: Callable[[int], str]
+    samples: NDArray[np.int64]

@@ -1,0 +1,119 @@
+"""What messages carry: names of records and keys, arrays in and out of records, the manifest.
+
+A training message holds ``arrays`` (the global model) and ``config``; a reply holds ``arrays`` (the client's
+model), ``metrics`` with ``num-examples``, a ``reply`` record that names the model it started from, and an
+``extras`` record when the rule asked for more. These are Flower's default keys, so stock Flower
+strategies read the same messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+"""A model as named arrays, in the order of its ``state_dict``."""
+
+ARRAYS = "arrays"
+CONFIG = "config"
+METRICS = "metrics"
+REPLY = "reply"
+EXTRAS = "extras"
+
+SERVER_ROUND = "server-round"
+LOCAL_WORK = "local-work"
+"""Config: how many local epochs (or steps) to do this round; absent: as configured."""
+REQUESTS = "requests"
+"""Config: names of the extras that the rule asks for."""
+PROXIMAL_MU = "proximal-mu"
+"""Config: a proximal coefficient set by the server for this round."""
+
+NUM_EXAMPLES = "num-examples"
+TRAIN_LOSS = "train-loss"
+BASE_VERSION = "base-version"
+CODEC = "codec"
+FP32 = "fp32"
+LABEL_COUNTS = "label-counts"
+
+CORRECT = "correct"
+LOSS = "loss"
+CONFUSION = "confusion"
+
+CLIENT_KEY = "client"
+"""Node config: the client's stable key, its index in simulation and the site's name on a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """One thing that leaves a site beyond model weights and its sample count.
+
+    Attributes
+    ----------
+    name : str
+        The extra's name in messages.
+    size : str
+        How large it is ("8 bytes a class").
+    frequency : str
+        When it is sent ("every round the client takes part in").
+    privacy : str
+        What a reader of it learns.
+    """
+
+    name: str
+    size: str
+    frequency: str
+    privacy: str
+
+
+def to_record(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Encode named arrays, each contiguous in memory, as a Flower record."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(value)) for name, value in arrays.items()})
+
+
+def to_arrays(record: ArrayRecord) -> Arrays:
+    """Decode a Flower record; raises ``ValueError`` or ``TypeError`` for bytes that are no array."""
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def num_bytes(content: RecordDict) -> int:
+    """Return the bytes of all arrays in a message's content."""
+    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+
+
+def copy_content(content: RecordDict) -> RecordDict:
+    """Copy a content one level deep: records are new, the arrays in them are shared and never written to."""
+    copied = RecordDict()
+    for name, record in content.items():
+        copied[name] = record.copy()
+    return copied
+
+
+def config_of(content: RecordDict) -> ConfigRecord:
+    """Return the message's config record: ``config``, else the first one, else an empty one."""
+    records = content.config_records
+    if CONFIG in records:
+        return records[CONFIG]
+    return next(iter(records.values()), ConfigRecord())
+
+
+def arrays_of(content: RecordDict) -> ArrayRecord:
+    """Return the model of a message: ``arrays``, else the only array record; raises ``ValueError`` if none."""
+    records = content.array_records
+    if ARRAYS in records:
+        return records[ARRAYS]
+    if len(records) == 1:
+        return next(iter(records.values()))
+    raise ValueError(f"expected an array record {ARRAYS!r}, found {sorted(records)}")
+
+
+def metrics_of(content: RecordDict) -> MetricRecord:
+    """Return the metrics of a reply: ``metrics``, else the first metric record, else an empty one."""
+    records = content.metric_records
+    if METRICS in records:
+        return records[METRICS]
+    return next(iter(records.values()), MetricRecord())

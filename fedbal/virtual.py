@@ -1,0 +1,112 @@
+"""Virtual clients: from plain parameters and partitioned data to the ClientApp that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import Context
+from flwr.clientapp import ClientApp
+
+from clients import LOSSES, OPTIMIZERS, UPDATES
+from clients.app import Trainer, make_app
+from clients.data import ClientData, Pool, Split
+from clients.training import LocalPlan
+from fedbal.data.federation import Federation
+from fedbal.errors import UsageError
+from fedbal.models.build import ModelChoice, build
+from fedbal.registry import Table
+
+
+@dataclass(frozen=True)
+class VirtualClients:
+    """Makes the ClientApp of a simulated population; picklable, called once in every process.
+
+    Attributes
+    ----------
+    federation : Federation
+        Dataset and index lists.
+    model, update, loss, optimizer : ModelChoice
+        Names and constructor arguments.
+    plan : LocalPlan
+        Local work and batch size.
+    init_seed, training_seed : int
+        Seeds of initial values and of minibatch streams.
+    device : str
+        ``cpu`` or ``cuda``.
+    """
+
+    federation: Federation
+    model: ModelChoice
+    update: ModelChoice
+    loss: ModelChoice
+    optimizer: ModelChoice
+    plan: LocalPlan
+    init_seed: int
+    training_seed: int
+    device: str = "cpu"
+
+    def __call__(self) -> ClientApp:
+        """Build model and data on the device and return the app."""
+        return make_app(self.trainer(), self.data_of())
+
+    def trainer(self) -> Trainer:
+        """Return how the clients train."""
+        dataset = self.federation.dataset
+        network = build(self.model, dataset.input_shape, dataset.num_classes, self.init_seed)
+        criterion = create(LOSSES, self.loss)
+        return Trainer(
+            model=network.to(self.device),
+            update=create(UPDATES, self.update, criterion),
+            optimizer=create(OPTIMIZERS, self.optimizer),
+            plan=self.plan,
+            num_classes=dataset.num_classes,
+            seed=self.training_seed,
+        )
+
+    def data_of(self) -> _DataOf:
+        """Return the function from a client's context to its data."""
+        return _DataOf(self.federation, self.device)
+
+
+class _DataOf:
+    """Cuts a client's data out of the one pool of this process."""
+
+    def __init__(self, federation: Federation, device: str) -> None:
+        self._federation = federation
+        self._pool = training_pool(federation, device)
+
+    def __call__(self, context: Context) -> ClientData:
+        client = int(context.node_config["partition-id"])
+        if not 0 <= client < self._federation.num_clients:
+            raise ValueError(f"no client {client}; there are {self._federation.num_clients}")
+        parts = (self._federation.train, self._federation.validation, self._federation.client_test)
+        train, validation, test = (Split(self._pool, part.of(client)) for part in parts)
+        return ClientData(self._federation.names[client], train, validation, test)
+
+
+def training_pool(federation: Federation, device: str) -> Pool:
+    """Return the rows that clients hold."""
+    dataset = federation.dataset
+    return _pool(federation, dataset.x, dataset.y, device)
+
+
+def test_split(federation: Federation, device: str) -> Split:
+    """Return the global test set."""
+    dataset = federation.dataset
+    return Split(_pool(federation, dataset.x_test, dataset.y_test, device), np.arange(len(dataset.y_test)))
+
+
+def _pool(federation: Federation, x: Any, y: Any, device: str) -> Pool:
+    scaling = federation.dataset.scaling
+    return Pool(x, y, divide=scaling.divide, mean=scaling.mean, std=scaling.std, device=device)
+
+
+def create(table: Table, choice: ModelChoice, *arguments: Any) -> Any:
+    """Construct a component; a constructor that refuses its parameters becomes one clear message."""
+    component = table.load(choice.name)
+    try:
+        return component(*arguments, **choice.kwargs())
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{table.kind} {choice.name!r} refuses {choice.kwargs()}: {error}.") from error

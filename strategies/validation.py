@@ -1,0 +1,143 @@
+"""Validation of replies: a bad reply is dropped, counted and named; it is never averaged and never fatal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+
+from fedbal import protocol
+from fedbal.protocol import Arrays
+
+SIGNATURE = tuple[str, tuple[int, ...]]
+"""Dtype and shape of one array."""
+
+
+@dataclass(frozen=True)
+class ClientReply:
+    """A valid reply, decoded.
+
+    Attributes
+    ----------
+    node : int
+        Node id of the client.
+    num_examples : float
+        Training samples, > 0.
+    arrays : dict of ndarray
+        The client's model, same names, shapes and dtypes as the global one.
+    metrics : MetricRecord
+        Its metrics.
+    extras : ConfigRecord
+        What the rule asked for.
+    """
+
+    node: int
+    num_examples: float
+    arrays: Arrays
+    metrics: MetricRecord
+    extras: ConfigRecord
+
+
+@dataclass
+class Validated:
+    """Replies sorted by node id, and the reason for every one left out."""
+
+    replies: list[ClientReply] = field(default_factory=list)
+    dropped: dict[int, str] = field(default_factory=dict)
+
+
+class InvalidReplyError(ValueError):
+    """Why one reply cannot be used."""
+
+
+def signature(arrays: Mapping[str, Any]) -> dict[str, SIGNATURE]:
+    """Return dtype and shape of every array of a model."""
+    return {name: (str(value.dtype), tuple(value.shape)) for name, value in arrays.items()}
+
+
+def signature_of_record(record: ArrayRecord) -> dict[str, SIGNATURE]:
+    """Return dtype and shape as declared in a record, without decoding it."""
+    return {name: (array.dtype, tuple(array.shape)) for name, array in record.items()}
+
+
+def validate(
+    messages: Iterable[Message],
+    reference: Mapping[str, SIGNATURE],
+    server_round: int,
+    check: Callable[[ClientReply], None] | None = None,
+) -> Validated:
+    """Sort replies by node and keep the usable ones.
+
+    Parameters
+    ----------
+    messages : iterable of Message
+        Replies in any order.
+    reference : mapping
+        Name to (dtype, shape) of the global model.
+    server_round : int
+        The round that the replies must belong to.
+    check : callable, optional
+        A rule's own check; raises ``InvalidReplyError``.
+    """
+    result = Validated()
+    seen: set[int] = set()
+    for message in sorted(messages, key=lambda reply: reply.metadata.src_node_id):
+        node = message.metadata.src_node_id
+        try:
+            if node in seen:
+                raise InvalidReplyError("duplicate: a second reply in one round")
+            seen.add(node)
+            reply = _decode(message, reference, server_round)
+            if check is not None:
+                check(reply)
+            result.replies.append(reply)
+        except InvalidReplyError as error:
+            result.dropped.setdefault(node, str(error))
+    return result
+
+
+def _decode(message: Message, reference: Mapping[str, SIGNATURE], server_round: int) -> ClientReply:
+    if message.has_error():
+        raise InvalidReplyError(f"error {message.error.code}: {message.error.reason}")
+    content = message.content
+    base = content.config_records.get(protocol.REPLY, ConfigRecord()).get(protocol.BASE_VERSION, server_round)
+    if base != server_round:
+        raise InvalidReplyError(f"stale: it started from round {base}, this is round {server_round}")
+    metrics = protocol.metrics_of(content)
+    weight = metrics.get(protocol.NUM_EXAMPLES)
+    if not isinstance(weight, int | float) or not math.isfinite(weight) or weight <= 0:
+        raise InvalidReplyError(f"{protocol.NUM_EXAMPLES} must be a positive finite number, got {weight!r}")
+    extras = content.config_records.get(protocol.EXTRAS, ConfigRecord())
+    return ClientReply(message.metadata.src_node_id, float(weight), _arrays(message, reference), metrics, extras)
+
+
+def _arrays(message: Message, reference: Mapping[str, SIGNATURE]) -> Arrays:
+    try:
+        record = protocol.arrays_of(message.content)
+    except ValueError as error:
+        raise InvalidReplyError(str(error)) from error
+    missing, surplus = set(reference) - set(record), set(record) - set(reference)
+    if missing or surplus:
+        raise InvalidReplyError(f"array names differ: missing {sorted(missing)}, unknown {sorted(surplus)}")
+    for name, declared in signature_of_record(record).items():
+        _check_signature(name, declared, reference[name])
+    try:
+        arrays = {name: record[name].numpy() for name in reference}
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise InvalidReplyError(f"an array cannot be decoded: {error}") from error
+    for name, value in arrays.items():
+        _check_signature(name, (str(value.dtype), value.shape), reference[name])
+        if np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
+            raise InvalidReplyError(f"non-finite values in array {name!r}")
+    return arrays
+
+
+def _check_signature(name: str, given: SIGNATURE, expected: SIGNATURE) -> None:
+    if given != expected:
+        raise InvalidReplyError(
+            f"array {name!r} is {given[0]} {given[1]}, the model has {expected[0]} {expected[1]}"
+        )
