@@ -1,0 +1,102 @@
+"""How differently a model serves the clients, with the luck of small test sets taken off.
+
+An undefined number is None, never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+
+from fedbal.metrics import finite
+
+
+class ClientScore(NamedTuple):
+    """One client's result on samples that it only ever reports on."""
+
+    n: int
+    """Test samples."""
+    correct: int
+    """Of these, predicted right."""
+    loss: float
+    """Mean loss over them, in nats."""
+
+
+class ClientSpread(TypedDict):
+    """The client view: how accuracy, a fraction in [0, 1], differs between clients."""
+
+    clients: int
+    mean: float | None
+    weighted_mean: float | None
+    std: float | None
+    worst_10_percent: float | None
+    best_10_percent: float | None
+    range: float | None
+    pooled_n: int
+    pooled_accuracy: float | None
+    pooled_loss: float | None
+    note: str | None
+
+
+def client_spread(rows: Iterable[ClientScore], min_samples: int = 30) -> ClientSpread:
+    """Turn per-client results into the client view.
+
+    Clients with fewer than ``min_samples`` test samples say more about chance than about the model and are
+    left out of everything but the pooled numbers.
+
+    Parameters
+    ----------
+    rows : iterable of ClientScore
+        One row a client.
+    min_samples : int
+        Test samples from which on a client counts, >= 1 (default: 30).
+
+    Returns
+    -------
+    ClientSpread
+        ``clients``: how many count. ``mean``: each client equal; ``weighted_mean``: by test samples.
+        ``std``: square root of the variance between clients less the mean binomial variance
+        a (1 - a) / (n - 1) of their accuracies, floored at 0; None for a single client.
+        ``worst_10_percent``, ``best_10_percent``: mean of the lowest and highest tenth of the clients, at
+        least one. ``range``: highest minus lowest. ``pooled_*``: over all samples of all clients. ``note``:
+        why the spread is missing, else None.
+    """
+    everyone = [row for row in rows if row.n > 0]
+    counted = [row for row in everyone if row.n >= min_samples]
+    pooled_n = sum(row.n for row in everyone)
+    spread = ClientSpread(
+        clients=len(counted),
+        mean=None,
+        weighted_mean=None,
+        std=None,
+        worst_10_percent=None,
+        best_10_percent=None,
+        range=None,
+        pooled_n=pooled_n,
+        pooled_accuracy=sum(row.correct for row in everyone) / pooled_n if pooled_n else None,
+        pooled_loss=finite(sum(row.n * row.loss for row in everyone) / pooled_n) if pooled_n else None,
+        note=None,
+    )
+    if not counted:
+        largest = max((row.n for row in everyone), default=0)
+        spread["note"] = (
+            f"no client has {min_samples} test samples (the largest has {largest}), so there is no spread "
+            f"between clients; the pooled numbers are over all of them."
+        )
+        return spread
+    n = np.array([row.n for row in counted], dtype=np.float64)
+    accuracy = np.array([row.correct for row in counted], dtype=np.float64) / n
+    ordered = np.sort(accuracy)
+    tenth = math.ceil(len(ordered) / 10)
+    spread["mean"] = float(accuracy.mean())
+    spread["weighted_mean"] = float(accuracy @ n / n.sum())
+    spread["worst_10_percent"] = float(ordered[:tenth].mean())
+    spread["best_10_percent"] = float(ordered[-tenth:].mean())
+    spread["range"] = float(ordered[-1] - ordered[0])
+    if len(accuracy) > 1:
+        chance = accuracy * (1 - accuracy) / np.maximum(n - 1, 1)
+        spread["std"] = math.sqrt(max(0.0, float(accuracy.var(ddof=1) - chance.mean())))
+    return spread
