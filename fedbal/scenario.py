@@ -1,0 +1,178 @@
+"""A scenario: everything that decides a run, validated, immutable, every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
+
+from clients import UPDATES
+from fedbal import overrides as _overrides
+from fedbal.components import Choice, Component
+from fedbal.data.params import DataBlock, DataParams
+from fedbal.models import MODELS
+from fedbal.params import Params
+from fedbal.scenario_blocks import (
+    AutoUpdate,
+    ClientBlock,
+    CohortBlock,
+    EvaluationBlock,
+    RuntimeBlock,
+    Seeds,
+    SystemsBlock,
+)
+from fedbal.scenario_errors import check_plain, collect, explain
+from fedbal.scenario_files import find_scenario, is_shipped, shipped
+from fedbal.scenario_schema import TAGS, finish
+from fedbal.yaml_source import Document, Problem, dump, read
+from strategies import STRATEGIES
+
+Name = Annotated[str, Field(pattern=r"^[^\s/\\.-][^/\\\x00-\x1f]*$", max_length=100)]
+
+
+class Scenario(Params):
+    """One experiment: data, model, strategy, clients, systems, evaluation and where to run it."""
+
+    name: Name = Field(description="What run directories are called.")
+    seed: Seeds = Field(Seeds(), description="One seed >= 0 for everything, or one for each axis.")
+    rounds: Annotated[int, Field(ge=1)] = Field(description="Federated rounds, >= 1.")
+    data: DataParams = Field(description="Data set and how it is divided over clients.")
+    model: Annotated[Component, Choice(MODELS)] = Field(description="Model that is trained.")
+    strategy: Annotated[Component, Choice(STRATEGIES)] = Field(description="Aggregation rule.")
+    client: ClientBlock = Field(
+        default_factory=ClientBlock, description="What a client does with the model it receives."
+    )
+    cohort: CohortBlock = Field(default_factory=CohortBlock, description="Clients a round.")
+    systems: SystemsBlock = Field(SystemsBlock(), description="Stragglers, dropouts and speeds.")
+    evaluation: EvaluationBlock = Field(EvaluationBlock(), description="When and on whom to evaluate.")
+    runtime: RuntimeBlock = Field(RuntimeBlock(), description="Where the work is done.")
+
+    @model_validator(mode="after")
+    def _update_that_the_strategy_asks_for(self, info: ValidationInfo) -> Scenario:
+        if isinstance(self.client.update, AutoUpdate):
+            ask = getattr(self.strategy, "client_update", None)
+            wanted: dict[str, Any] = ask() if ask else {"name": "standard"}
+            update = UPDATES.params_model(wanted["name"]).model_validate(wanted)
+            object.__setattr__(self, "client", self.client.model_copy(update={"update": update}))
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return plain values with every default filled in; optional keys that are not set are left out."""
+        return {
+            key: _name_first(value) for key, value in self.model_dump(mode="json", exclude_none=True).items()
+        }
+
+    def to_yaml(self) -> str:
+        """Return the resolved scenario as YAML; loading it gives an equal scenario."""
+        return dump(self.resolved())
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Load a scenario from a file or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : str or Path
+        Path of a YAML file, or a shipped name (``quickstart``).
+    overrides : sequence of str
+        Changes such as ``"strategy.a=0.3"``; the right side is YAML. Setting a block replaces it, setting a
+        key changes it; later ones win.
+
+    Raises
+    ------
+    UsageError
+        Names every problem of the file and the overrides, each with file, line, key, value and what is allowed.
+
+    Examples
+    --------
+    >>> load("quickstart", ["strategy=fedavg", "rounds=3"]).strategy.name
+    'fedavg'
+    """
+    path = find_scenario(source)
+    return _build(read(path), overrides, path.resolve().parent, shipped_file=is_shipped(path))
+
+
+def from_mapping(
+    raw: Mapping[str, Any], *, overrides: Sequence[str] = (), base: str | Path | None = None
+) -> Scenario:
+    """Build a scenario from plain values instead of a file.
+
+    Parameters
+    ----------
+    raw : Mapping
+        What the YAML file would hold.
+    overrides : sequence of str
+        As in :func:`load`.
+    base : str or Path, optional
+        Folder that relative paths start from; the current folder if left out.
+    """
+    document = check_plain(raw, "scenario")
+    return _build(document, overrides, Path(base).resolve() if base else Path.cwd())
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of scenario files, for editors."""
+    return finish(Scenario.model_json_schema(mode="validation"))
+
+
+def _build(
+    document: Document, overrides: Sequence[str], base: Path, *, shipped_file: bool = False
+) -> Scenario:
+    for text in overrides:
+        _overrides.apply(document, text)
+    _absolute_path(document, base, shipped_file)
+    scenario = None
+    try:
+        scenario = Scenario.model_validate(document.value, context={"base": str(base)})
+    except ValidationError as error:
+        document.problems.extend(explain(error, document, json_schema()))
+    if scenario is not None:
+        document.problems.extend(_cross_checks(scenario, document))
+    collect(document)
+    assert scenario is not None
+    return scenario
+
+
+def _name_first(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _name_first(value[key]) for key in sorted(value, key=lambda key: key not in TAGS)}
+
+
+def _absolute_path(document: Document, base: Path, shipped_file: bool) -> None:
+    """Make ``data.path`` mean the same from every folder.
+
+    A file names data beside itself, a command line names data from the current folder; a shipped scenario
+    whose data are not shipped means the user's current folder.
+    """
+    data = document.value.get("data") if isinstance(document.value, dict) else None
+    given = data.get("path") if isinstance(data, dict) else None
+    if not isinstance(given, str) or not given:
+        return
+    places = [base, Path.cwd()]
+    if document.mark(("data", "path")).startswith("--set"):
+        places = [Path.cwd(), base]
+    candidates = [(place / Path(given).expanduser()).resolve() for place in places]
+    fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
+    found = next((path for path in candidates if path.exists()), fallback)
+    data["path"] = str(found)
+
+
+def _cross_checks(scenario: Scenario, document: Document) -> list[Problem]:
+    """Check what concerns more than one block and is known before the data are read."""
+    assert isinstance(scenario.data, DataBlock)
+    clients = getattr(scenario.data.partition, "clients", None)
+    size = scenario.cohort.size
+    if clients is None or size is None or size <= clients:
+        return []
+    location = ("cohort", "size")
+    message = (
+        f"got {size}; at most the number of clients, data.partition.clients = {clients}; "
+        "lower the one or raise the other."
+    )
+    return [Problem(document.mark(location), location, message)]
+
+
+__all__ = ["Scenario", "find_scenario", "from_mapping", "json_schema", "load", "shipped"]

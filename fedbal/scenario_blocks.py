@@ -1,0 +1,169 @@
+"""The blocks of a scenario that are not data, model or strategy; needs pydantic only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from clients import LOSSES, OPTIMIZERS, UPDATES
+from fedbal.components import Choice, Component
+from fedbal.params import Params
+
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+EXCLUSIVE: dict[tuple[str, ...], str] = {
+    ("client", "local_epochs"): "local_steps",
+    ("client", "local_steps"): "local_epochs",
+    ("cohort", "fraction"): "size",
+    ("cohort", "size"): "fraction",
+}
+"""Keys that exclude another key of the same block."""
+
+
+class Seeds(Params):
+    """Base seeds of the three axes that can be varied apart."""
+
+    partition: Seed = Field(0, description="Seed of everything that is done to the data, >= 0.")
+    init: Seed = Field(0, description="Seed of the initial model, >= 0.")
+    training: Seed = Field(0, description="Seed of cohorts, minibatches, stragglers and dropouts, >= 0.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"partition": value, "init": value, "training": value}
+        return value
+
+
+class AutoUpdate(Params):
+    """The client update that the strategy asks for."""
+
+    name: Literal["auto"] = "auto"
+
+
+class ClientBlock(Params):
+    """What a client does with the model it receives."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["local_epochs", "local_steps"]}})
+
+    update: Annotated[Component, Choice(UPDATES, default="auto", extra={"auto": AutoUpdate})] = Field(
+        default_factory=AutoUpdate,
+        description="Client update; auto is what the strategy asks for.",
+    )
+    loss: Annotated[Component, Choice(LOSSES, default="cross_entropy")] = Field(
+        default_factory=lambda: LOSSES.params_model("cross_entropy")(), description="Loss of a minibatch."
+    )
+    local_epochs: Count | None = Field(
+        None, description="Passes over the client's data a round, >= 1; 1 unless local_steps is given."
+    )
+    local_steps: Count | None = Field(None, description="Minibatch steps a round instead, >= 1.")
+    batch_size: Count = Field(32, description="Samples a minibatch, >= 1.")
+    optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd")] = Field(
+        default_factory=lambda: OPTIMIZERS.params_model("sgd")(), description="Local optimizer."
+    )
+
+    @field_validator("local_steps")
+    @classmethod
+    def _not_both(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("local_epochs") is not None:
+            raise ValueError("local_epochs is given too and only one of the two can hold; delete one of them")
+        return value
+
+    @model_validator(mode="after")
+    def _one_epoch(self) -> ClientBlock:
+        if self.local_epochs is None and self.local_steps is None:
+            object.__setattr__(self, "local_epochs", 1)
+        return self
+
+
+class CohortBlock(Params):
+    """How many clients take part in a round."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["fraction", "size"]}})
+
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        None, description="Share of the clients that have data, in (0, 1]; 1 unless size is given."
+    )
+    size: Count | None = Field(None, description="Number of clients instead, >= 1.")
+
+    @field_validator("size")
+    @classmethod
+    def _not_both(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("fraction") is not None:
+            raise ValueError("fraction is given too and only one of the two can hold; delete one of them")
+        return value
+
+    @model_validator(mode="after")
+    def _everyone(self) -> CohortBlock:
+        if self.fraction is None and self.size is None:
+            object.__setattr__(self, "fraction", 1.0)
+        return self
+
+
+class Stragglers(Params):
+    """Clients that do only part of their local work in a round."""
+
+    fraction: Fraction = Field(
+        0.0, description="Share of a cohort of K that straggles, in [0, 1]: exactly round(fraction * K)."
+    )
+    policy: Literal["drop", "partial"] = Field(
+        "drop", description="Drop a straggler's work, or average what it got done."
+    )
+
+
+class Speed(Params):
+    """Speeds of clients on the simulated clock."""
+
+    sigma: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Standard deviation of log speed over clients, >= 0; 0: all alike."
+    )
+    samples_per_second: Annotated[float, Field(gt=0.0)] = Field(
+        1000.0, description="Median training speed in samples per simulated second, > 0."
+    )
+
+
+class SystemsBlock(Params):
+    """Systems heterogeneity."""
+
+    stragglers: Stragglers = Field(Stragglers(), description="Clients that get only part of the work done.")
+    client_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Probability that a client of the cohort does not answer, in [0, 1)."
+    )
+    speed: Speed = Field(Speed(), description="Client speeds on the simulated clock.")
+
+
+class EvaluationBlock(Params):
+    """When and on whom the received model is evaluated."""
+
+    every: Count = Field(1, description="Rounds between evaluations, >= 1; more than rounds: the last only.")
+    clients: Literal["all", "cohort"] | Annotated[int, Field(ge=0)] = Field(
+        "all", description="Clients that evaluate the received model: all, the cohort, or a fixed number."
+    )
+    min_client_samples: Annotated[int, Field(ge=0)] = Field(
+        30, description="Clients with fewer test samples are left out of the spread over clients, >= 0."
+    )
+
+
+class RuntimeBlock(Params):
+    """Where the work is done; results do not depend on the number of workers."""
+
+    backend: Literal["auto", "inprocess", "ray"] = Field(
+        "auto", description="auto takes Ray when it is installed and more than one worker is useful."
+    )
+    workers: Literal["auto"] | Count = Field(
+        "auto", description="Ray workers; auto: what the resources hold."
+    )
+    threads: Count = Field(1, description="torch threads a worker, >= 1; other numbers give other bytes.")
+    num_cpus: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPUs a worker, > 0, as in Ray.")
+    num_gpus: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="GPUs a worker, >= 0, as in Ray; 0.25 puts four workers on one."
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N; auto is cuda when num_gpus > 0."
+    )
+    address: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Address of a running Ray cluster, or auto; left out: a local one is started."
+    )
