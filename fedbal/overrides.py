@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedbal.document import Document, Location, Problem, dotted
 from fedbal.errors import UsageError
 from fedbal.scenario_blocks import EXCLUSIVE
-from fedbal.yaml_source import Document, Location, Problem, dotted, parse
+from fedbal.yaml_source import parse
 
 SET = "--set"
 

@@ -11,7 +11,9 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from clients import UPDATES
 from fedbal import overrides as _overrides
 from fedbal.components import Choice, Component
+from fedbal.data import DATASETS
 from fedbal.data.params import DataBlock, DataParams
+from fedbal.document import Document, Problem
 from fedbal.models import MODELS
 from fedbal.params import Params
 from fedbal.scenario_blocks import (
@@ -26,10 +28,13 @@ from fedbal.scenario_blocks import (
 from fedbal.scenario_errors import check_plain, collect, explain
 from fedbal.scenario_files import find_scenario, is_shipped, shipped
 from fedbal.scenario_schema import TAGS, finish
-from fedbal.yaml_source import Document, Problem, dump, read
+from fedbal.yaml_dump import dump
+from fedbal.yaml_source import read
 from strategies import STRATEGIES
 
 Name = Annotated[str, Field(pattern=r"^[^\s/\\.-][^/\\\x00-\x1f]*$", max_length=100)]
+
+DIGITS = "digits"
 
 
 class Scenario(Params):
@@ -83,7 +88,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     Raises
     ------
     UsageError
-        Names every problem of the file and the overrides, each with file, line, key, value and what is allowed.
+        Every problem of the file and the overrides, each with file, line, key, value and what is allowed.
 
     Examples
     --------
@@ -128,6 +133,7 @@ def _build(
         scenario = Scenario.model_validate(document.value, context={"base": str(base)})
     except ValidationError as error:
         document.problems.extend(explain(error, document, json_schema()))
+        _check_keys_of_every_dataset(document)
     if scenario is not None:
         document.problems.extend(_cross_checks(scenario, document))
     collect(document)
@@ -141,6 +147,23 @@ def _name_first(value: Any) -> Any:
     return {key: _name_first(value[key]) for key in sorted(value, key=lambda key: key not in TAGS)}
 
 
+def _check_keys_of_every_dataset(document: Document) -> None:
+    """Check what all data sets share, when the one that was asked for is unknown."""
+    data = document.value.get("data") if isinstance(document.value, dict) else None
+    if not isinstance(data, dict) or data.get("dataset", DIGITS) in DATASETS:
+        return
+    sources = [DATASETS.params_model(name) for name in DATASETS]
+    known = {key for source in sources for key in source.model_fields}
+    strange = [key for key in data if key not in known]
+    common = {key: data[key] for key in data if key in DataBlock.model_fields or key in strange}
+    copy = Document({**document.value, "data": {**common, "dataset": DIGITS}}, document.marks)
+    try:
+        Scenario.model_validate(copy.value)
+    except ValidationError as error:
+        found = explain(error, copy, json_schema())
+        document.problems.extend(problem for problem in found if problem.location[:1] == ("data",))
+
+
 def _absolute_path(document: Document, base: Path, shipped_file: bool) -> None:
     """Make ``data.path`` mean the same from every folder.
 
@@ -148,7 +171,9 @@ def _absolute_path(document: Document, base: Path, shipped_file: bool) -> None:
     whose data are not shipped means the user's current folder.
     """
     data = document.value.get("data") if isinstance(document.value, dict) else None
-    given = data.get("path") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return
+    given = data.get("path")
     if not isinstance(given, str) or not given:
         return
     places = [base, Path.cwd()]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clients import LOSSES, OPTIMIZERS, UPDATES
+from clients.params import CrossEntropyParams, SGDParams
 from fedbal.components import Choice, Component
 from fedbal.params import Params
 
@@ -54,7 +55,7 @@ class ClientBlock(Params):
         description="Client update; auto is what the strategy asks for.",
     )
     loss: Annotated[Component, Choice(LOSSES, default="cross_entropy")] = Field(
-        default_factory=lambda: LOSSES.params_model("cross_entropy")(), description="Loss of a minibatch."
+        default_factory=CrossEntropyParams, description="Loss of a minibatch."
     )
     local_epochs: Count | None = Field(
         None, description="Passes over the client's data a round, >= 1; 1 unless local_steps is given."
@@ -62,7 +63,7 @@ class ClientBlock(Params):
     local_steps: Count | None = Field(None, description="Minibatch steps a round instead, >= 1.")
     batch_size: Count = Field(32, description="Samples a minibatch, >= 1.")
     optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd")] = Field(
-        default_factory=lambda: OPTIMIZERS.params_model("sgd")(), description="Local optimizer."
+        default_factory=SGDParams, description="Local optimizer."
     )
 
     @field_validator("local_steps")

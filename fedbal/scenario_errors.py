@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fedbal.document import Document, Location, Problem
 from fedbal.errors import UsageError
 from fedbal.registry import nearest
 from fedbal.scenario_schema import Fragment, Trace
-from fedbal.yaml_source import Document, Location, Problem
 
 _MISSING = object()
 
@@ -27,7 +27,7 @@ def explain(error: ValidationError, document: Document, schema: Fragment) -> lis
         trace = Trace(schema, details["loc"], document.value)
         grouped.setdefault(_key(details, trace, document.value), []).append((details, trace))
     for location, found in grouped.items():
-        if location in taken or location == () and taken:
+        if location in taken or (location == () and taken):
             continue
         details, trace = found[0]
         message = _message(details, trace, _get(document.value, location), location)
@@ -64,7 +64,7 @@ def check_plain(raw: Mapping[str, Any], origin: str) -> Document:
 
 
 def _key(details: ErrorDetails, trace: Trace, raw: Any) -> Location:
-    """Return the key a problem belongs to; a wrong name is a problem of ``name``, unless it is the short form."""
+    """Return the key a problem belongs to; a wrong name belongs to ``name``, unless it is the short form."""
     location, kind = trace.location, details["type"]
     block = _get(raw, location)
     if kind == "component_name" and isinstance(block, Mapping):

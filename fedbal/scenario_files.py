@@ -28,8 +28,8 @@ def folder() -> Path:
         if (place / _MARKER).is_file():
             return place
     raise UsageError(
-        f"the shipped scenarios are missing (looked in {places[0]} and {places[1]}); reinstall fedbal, or give "
-        "the path of a scenario file."
+        f"the shipped scenarios are missing (looked in {places[0]} and {places[1]}); "
+        "reinstall fedbal, or give the path of a scenario file."
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedbal.components import REFERENCE_TAG
-from fedbal.yaml_source import Location
+from fedbal.document import Location
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TAGS = ("name", "dataset")

@@ -10,68 +10,28 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fedbal.document import Document, Location, Problem
 from fedbal.errors import UsageError
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 64
 
-Location = tuple[str | int, ...]
-
-_TAG = "tag:yaml.org,2002:"
+TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_RESOLVERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+RESOLVERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
     ("null", re.compile(r"(?:~|null|Null|NULL|)\Z"), "~nN\0"),
     ("int", re.compile(rf"(?:{_INT.pattern})\Z"), "-+0123456789"),
     ("float", re.compile(rf"(?:{_FLOAT.pattern}|{_SPECIAL.pattern})\Z"), "-+0123456789."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a scenario: where it stands and what to do about it."""
-
-    where: str
-    """``file:line`` or ``--set key=value``."""
-    location: Location
-    message: str
-
-    def __str__(self) -> str:
-        """Render as ``where: dotted.key: message``."""
-        key = dotted(self.location)
-        return f"{self.where}: {key}: {self.message}" if key else f"{self.where}: {self.message}"
-
-
-@dataclass(slots=True)
-class Document:
-    """Plain values of one YAML text, where each of them stands, and what was wrong."""
-
-    value: Any
-    marks: dict[Location, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    def mark(self, location: Location) -> str:
-        """Return where a key stands, or the nearest block around it that stands anywhere."""
-        while location and location not in self.marks:
-            location = location[:-1]
-        return self.marks.get(location, "scenario")
-
-
-def dotted(location: Location) -> str:
-    """Write a location as people type it: ``data.partition.alpha``, ``model.hidden[1]``."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def read(path: Path) -> Document:
@@ -160,10 +120,10 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-for _name, _pattern, _first in _RESOLVERS:
+for _name, _pattern, _first in RESOLVERS:
     for _character in _first:
         _key = "" if _character == "\0" else _character
-        _Loader.yaml_implicit_resolvers.setdefault(_key, []).append((_TAG + _name, _pattern))
+        _Loader.yaml_implicit_resolvers.setdefault(_key, []).append((TAG + _name, _pattern))
 
 
 class _Builder:
@@ -183,21 +143,23 @@ class _Builder:
         self.count += 1
         if self.count > MAX_NODES or len(location) > MAX_DEPTH:
             raise UsageError(
-                f"{_where(self.origin, node.start_mark, self.lines)}: aliases expand to more than {MAX_NODES} "
-                f"values or {MAX_DEPTH} levels; write the values out instead of nesting aliases."
+                f"{_where(self.origin, node.start_mark, self.lines)}: aliases expand to more than "
+                f"{MAX_NODES} values or {MAX_DEPTH} levels; write the values out instead of nesting aliases."
             )
         self.document.marks.setdefault(location, _where(self.origin, node.start_mark, self.lines))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
-            if node.tag != _TAG + "seq":
-                return self._tag_refused(node, location)
+            if node.tag != TAG + "seq":
+                self._tag_refused(node, location)
+                return None
             return [self._value(item, (*location, index)) for index, item in enumerate(node.value)]
         return self._scalar(node, location)
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> Any:
-        if node.tag != _TAG + "map":
-            return self._tag_refused(node, location)
+        if node.tag != TAG + "map":
+            self._tag_refused(node, location)
+            return None
         result: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key_node, value_node in node.value:
@@ -225,7 +187,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, location: Location) -> Hashable:
         text: str = node.value
-        kind = node.tag.removeprefix(_TAG)
+        kind = node.tag.removeprefix(TAG)
         try:
             if kind == "str":
                 return text
@@ -242,12 +204,13 @@ class _Builder:
         elif kind in ("int", "float"):
             message = f"got {text[:40]}; a finite number is needed."
         else:
-            return self._tag_refused(node, location)
+            self._tag_refused(node, location)
+            return None
         self._problem(self.document.marks[location], location, message)
         return None
 
     def _tag_refused(self, node: yaml.Node, location: Location) -> None:
-        shown = node.tag.replace(_TAG, "!!")
+        shown = node.tag.replace(TAG, "!!")
         self._problem(self.document.marks[location], location, f"the tag {shown} is not allowed; remove it.")
 
     def _problem(self, where: str, location: Location, message: str) -> None:
@@ -255,7 +218,7 @@ class _Builder:
 
 
 def _is_null(node: yaml.Node) -> bool:
-    return node.tag == _TAG + "null"
+    return node.tag == TAG + "null"
 
 
 def _where(origin: str, mark: Any, lines: bool) -> str:
@@ -272,22 +235,3 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
         return f"{problem}; a scenario is a short file."
     context = f" {error.context}" if error.context else ""
     return f"not valid YAML:{context} {problem}; check indentation, colons, quotes and brackets here."
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes text that means the same to YAML 1.1 and YAML 1.2 readers: whatever either could mistake is quoted."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write every value out."""
-        return True
-
-
-for _name, _pattern, _first in _RESOLVERS:
-    Dumper.add_implicit_resolver(
-        _TAG + _name, _pattern, ["" if character == "\0" else character for character in _first]
-    )
-
-
-def dump(value: Any) -> str:
-    """Write plain values as YAML that :func:`parse` reads back equal."""
-    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
