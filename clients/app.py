@@ -103,7 +103,11 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         raise ValueError(f"client {data.key} has no training samples")
     work = config.get(protocol.LOCAL_WORK)
     batches = trainer.plan.minibatches(
-        trainer.seed, data.key, server_round, len(data.train), None if work is None else int(work)  # type: ignore[arg-type]
+        trainer.seed,
+        data.key,
+        server_round,
+        len(data.train),
+        None if work is None else int(work),  # type: ignore[arg-type]
     )
     frozen = trainer.update.before(local)
     trained, loss = train(trainer.model, trainer.update, trainer.optimizer, local, frozen, batches)
@@ -129,12 +133,9 @@ def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message) -> Rec
     received = _received(trainer.model, message, data)
     confusion, loss = evaluate(trainer.model, received, data.test, trainer.num_classes)
     samples = len(data.test)
-    metrics = {
-        protocol.NUM_EXAMPLES: samples,
-        protocol.CORRECT: int(np.trace(confusion)),
-        protocol.LOSS: loss / max(samples, 1),
-    }
-    return RecordDict({protocol.METRICS: MetricRecord(metrics)})
+    metrics = MetricRecord({protocol.NUM_EXAMPLES: samples, protocol.CORRECT: int(np.trace(confusion))})
+    metrics[protocol.LOSS] = loss / max(samples, 1)
+    return RecordDict({protocol.METRICS: metrics})
 
 
 def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
@@ -147,18 +148,23 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
 
 
 def _received(model: nn.Module, message: Message, data: ClientData) -> Tensors:
+    """Return the model of a message in the names, order and dtypes of the client's own.
+
+    Stock Flower strategies may number the arrays, sort them by name or send float64.
+    """
     arrays = to_arrays(protocol.arrays_of(message.content))
-    expected = list(model.state_dict())
-    if list(arrays) != expected:
-        # Stock Flower strategies may number the arrays or sort them by name; order is what is certain.
-        if len(arrays) != len(expected):
-            raise ValueError(f"the model has {len(expected)} arrays, the message {len(arrays)}")
-        if set(arrays) == set(expected):
-            arrays = {name: arrays[name] for name in expected}
-        else:
-            arrays = dict(zip(expected, arrays.values(), strict=True))
+    expected = model.state_dict()
+    if len(arrays) != len(expected):
+        raise ValueError(f"the model has {len(expected)} arrays, the message {len(arrays)}")
+    if set(arrays) != set(expected):
+        arrays = dict(zip(expected, arrays.values(), strict=True))
     device = data.train.pool.device
-    return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+    received = {}
+    for name, own in expected.items():
+        if tuple(arrays[name].shape) != tuple(own.shape):
+            raise ValueError(f"array {name!r} has shape {arrays[name].shape}, the model {tuple(own.shape)}")
+        received[name] = torch.from_numpy(arrays[name]).to(device=device, dtype=own.dtype)
+    return received
 
 
 def _requested(config: ConfigRecord, data: ClientData, num_classes: int) -> dict[str, list[float]]:

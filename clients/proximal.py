@@ -46,5 +46,8 @@ class Proximal(ClientUpdate):
         if not frozen:
             return loss
         anchor = frozen["anchor"]
-        distance = torch.stack([(value - anchor[name]).square().sum() for name, value in params.items()]).sum()
-        return loss + 0.5 * frozen["mu"] * distance
+        distance = torch.stack(
+            [(value - anchor[name]).square().sum() for name, value in params.items()]
+        ).sum()
+        mu: Tensor = frozen["mu"]
+        return loss + 0.5 * mu * distance

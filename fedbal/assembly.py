@@ -12,8 +12,7 @@ from flwr.serverapp.strategy import Strategy
 
 from clients.training import LocalPlan
 from fedbal.backend import Load
-from fedbal.data import load_federation
-from fedbal.data.federation import Federation
+from fedbal.data.federation import Federation, load_federation
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
@@ -85,22 +84,12 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     federation = load_federation(scenario.data, scenario.seed.partition)
     dataset = federation.dataset
     client = scenario.client
-    plan = LocalPlan(client.batch_size, client.local_epochs, client.local_steps)
-    clients = VirtualClients(
-        federation=federation,
-        model=scenario.model,
-        update=client.update,
-        loss=client.loss,
-        optimizer=client.optimizer,
-        plan=plan,
-        init_seed=scenario.seed.init,
-        training_seed=scenario.seed.training,
-        device=device,
-    )
+    clients = virtual_clients(scenario, federation, device)
     network = build(scenario.model, dataset.input_shape, dataset.num_classes, scenario.seed.init)
     initial = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
     sampler = CohortSampler(scenario.seed.training, scenario.cohort.fraction, scenario.cohort.size)
     population = _population(scenario, federation)
+    plan = clients.plan
     sizes = federation.train.sizes
     work = sizes * plan.epochs if plan.epochs else np.full(len(sizes), plan.units * plan.batch_size)
     trained = sizes[sizes > 0]
@@ -130,6 +119,22 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     )
 
 
+def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> VirtualClients:
+    """Return what makes the clients of a scenario in any process."""
+    client = scenario.client
+    return VirtualClients(
+        federation=federation,
+        model=scenario.model,
+        update=client.update,
+        loss=client.loss,
+        optimizer=client.optimizer,
+        plan=LocalPlan(client.batch_size, client.local_epochs, client.local_steps),
+        init_seed=scenario.seed.init,
+        training_seed=scenario.seed.training,
+        device=device,
+    )
+
+
 @dataclass(frozen=True)
 class _KeyOf:
     """Client index to key; a class because it travels to workers."""
@@ -144,7 +149,9 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
     sizes = federation.train.sizes
     with_data = np.flatnonzero(sizes > 0)
     if not with_data.size:
-        raise UsageError("no client has any training sample; lower data.validation, data.client_test or clients.")
+        raise UsageError(
+            "no client has any training sample; lower data.validation, data.client_test or clients."
+        )
     testers = np.flatnonzero(federation.client_test.sizes > 0)
     wanted = scenario.evaluation.clients
     if isinstance(wanted, int):

@@ -14,7 +14,7 @@ from fedbal.grid.base import VirtualGrid
 from fedbal.grid.inprocess import InProcessGrid
 from fedbal.grid.ray import RayGrid, import_ray
 from fedbal.grid.work import NodeDirectory
-from fedbal.scenario import RuntimeBlock
+from fedbal.scenario_blocks import RuntimeBlock
 from fedbal.virtual import VirtualClients
 
 SECONDS_THAT_PAY = 30.0

@@ -103,7 +103,7 @@ def load(directory: Path) -> Snapshot | None:
 
 
 def _contiguous(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    return {name: np.asarray(value, order="C") for name, value in arrays.items()}
 
 
 def _flush(directory: Path) -> None:

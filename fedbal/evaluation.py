@@ -14,6 +14,7 @@ from torch import nn
 from clients.data import Split
 from clients.training import evaluate
 from fedbal import protocol
+from fedbal.fairness import ClientScore
 from fedbal.metrics import Confusion, classification_report
 from fedbal.protocol import Arrays
 
@@ -41,53 +42,26 @@ class GlobalTest:
         device = self.split.pool.device
         state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
         matrix, loss = evaluate(self.model, state, self.split, self.num_classes)
-        return classification_report(Confusion(matrix, loss))
-
-
-@dataclass(frozen=True)
-class ClientScore:
-    """One client's evaluation of the model that it received, on its own test share.
-
-    Attributes
-    ----------
-    node : int
-        Node id.
-    samples : int
-        Test samples.
-    correct : int
-        How many of them were classified correctly.
-    loss : float
-        Mean cross-entropy.
-    """
-
-    node: int
-    samples: int
-    correct: int
-    loss: float
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of correct predictions; None without test samples."""
-        return self.correct / self.samples if self.samples else None
+        return dict(classification_report(Confusion(matrix, loss)))
 
 
 def evaluate_on_clients(
     grid: Grid, nodes: Sequence[int], arrays: ArrayRecord, server_round: int, timeout: float | None
-) -> tuple[list[ClientScore], list[Message]]:
+) -> tuple[dict[int, ClientScore], list[Message]]:
     """Ask clients to evaluate a model on their own test share.
 
     Returns
     -------
-    tuple of (list of ClientScore, list of Message)
-        Scores of the clients that answered properly, by node id, and all replies.
+    tuple of (dict, list of Message)
+        Node id to score, of the clients that answered properly, and all replies.
     """
     config = ConfigRecord({protocol.SERVER_ROUND: server_round})
     content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: config})
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))
-    scores = [score for reply in replies if (score := _score(reply)) is not None]
-    return sorted(scores, key=lambda score: score.node), replies
+    scored = {reply.metadata.src_node_id: _score(reply) for reply in replies}
+    return {node: score for node, score in sorted(scored.items()) if score is not None}, replies
 
 
 def _score(reply: Message) -> ClientScore | None:
@@ -98,4 +72,4 @@ def _score(reply: Message) -> ClientScore | None:
     samples, correct, loss = (value if isinstance(value, int | float) else -1 for value in values)
     if not 0 <= correct <= samples:
         return None
-    return ClientScore(reply.metadata.src_node_id, int(samples), int(correct), float(loss))
+    return ClientScore(int(samples), int(correct), float(loss))

@@ -24,7 +24,7 @@ def of_arrays(arrays: Arrays) -> str:
     digest = hashlib.sha256()
     for name, value in arrays.items():
         digest.update(f"{name}|{value.dtype.str}|{value.shape}|".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
+        digest.update(np.asarray(value, order="C").tobytes())
     return digest.hexdigest()
 
 

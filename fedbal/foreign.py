@@ -26,13 +26,15 @@ ONE_NODE_IS_ENOUGH = {"min_train_nodes": 1, "min_evaluate_nodes": 1, "min_availa
 def with_defaults(strategy: type[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Add the arguments that let a stock strategy take every node that it is offered."""
     if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
-        raise UsageError(f"{strategy!r} is not a Flower strategy (a subclass of flwr.serverapp.strategy.Strategy).")
+        raise UsageError(
+            f"{strategy!r} is not a Flower strategy (a subclass of flwr.serverapp.strategy.Strategy)."
+        )
     if issubclass(strategy, AggregationRule):
         return dict(arguments)
     accepted: set[str] = set()
     for base in strategy.__mro__:
         if "__init__" in vars(base):
-            accepted |= set(inspect.signature(base.__init__).parameters)
+            accepted |= set(inspect.signature(vars(base)["__init__"]).parameters)
     defaults = {key: value for key, value in ONE_NODE_IS_ENOUGH.items() if key in accepted}
     return {**defaults, **arguments}
 

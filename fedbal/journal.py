@@ -12,7 +12,7 @@ from flwr.app import Message, RecordDict
 
 from fedbal import checkpoint
 from fedbal.checkpoint import Snapshot
-from fedbal.evaluation import ClientScore
+from fedbal.fairness import ClientScore
 from fedbal.fingerprints import chain
 from fedbal.observer import Observer
 from fedbal.population import Population
@@ -132,12 +132,12 @@ def client_rows(
     directives: Mapping[int, Directive],
     replies: Sequence[Message],
     report: RoundReport,
-    scores: Sequence[ClientScore],
+    scores: Mapping[int, ClientScore],
     seconds: Mapping[int, float],
 ) -> list[dict[str, Any]]:
     """Return one row for each client of the cohort: what it did and what the rule made of it."""
     answered = {reply.metadata.src_node_id: reply for reply in replies}
-    accuracy = {score.node: score.accuracy for score in scores}
+    accuracy = {node: score.correct / score.n for node, score in scores.items() if score.n}
     rows = []
     for node in cohort:
         client = population.client(node)

@@ -19,8 +19,8 @@ from flwr.serverapp.strategy import Strategy
 from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
 from fedbal.errors import RunError
-from fedbal.evaluation import ClientScore, evaluate_on_clients
-from fedbal.fairness import client_spread
+from fedbal.evaluation import evaluate_on_clients
+from fedbal.fairness import ClientScore, client_spread
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
@@ -130,6 +130,7 @@ class RoundLoop:
         received = self._client_scores(server_round, cohort, record)
         messages = self._messages(server_round, cohort, record, directives)
         replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
+        seconds = dict(self._grid.seconds) if isinstance(self._grid, VirtualGrid) else {}
         following, train, report = self._aggregate(server_round, replies, arrays)
         test = self._test(following) if self._schedule.evaluates(server_round) else None
         last = self._final_scores(server_round, cohort, following)
@@ -137,7 +138,7 @@ class RoundLoop:
         if last is not None:
             fairness = {**(fairness or {}), "final": self._fairness(last, server_round)}
         rows = client_rows(
-            server_round, cohort, self._population, directives, replies, report, received or [], self._seconds()
+            server_round, cohort, self._population, directives, replies, report, received or {}, seconds
         )
         row = {
             "round": server_round,
@@ -206,13 +207,15 @@ class RoundLoop:
                 record, metrics = strategy.aggregate_train(server_round, kept) if kept else (None, None)
         except Exception as error:
             name = type(strategy).__name__
-            raise RunError(f"{name} failed in round {server_round}: {type(error).__name__}: {error}") from error
+            raise RunError(
+                f"{name} failed in round {server_round}: {type(error).__name__}: {error}"
+            ) from error
         following = arrays if record is None else _as_model(record, arrays)
         return following, _train_numbers(metrics), report
 
     def _client_scores(
         self, server_round: int, cohort: Sequence[int], record: ArrayRecord
-    ) -> list[ClientScore] | None:
+    ) -> dict[int, ClientScore] | None:
         """Let clients evaluate the model that they receive this round."""
         if not self._schedule.evaluates(server_round):
             return None
@@ -227,20 +230,19 @@ class RoundLoop:
 
     def _final_scores(
         self, server_round: int, cohort: Sequence[int], following: Arrays
-    ) -> list[ClientScore] | None:
+    ) -> dict[int, ClientScore] | None:
         """After the last round, let clients evaluate the final model."""
         if server_round != self._schedule.rounds:
             return None
         return self._client_scores(server_round, cohort, to_record(following))
 
-    def _fairness(self, scores: list[ClientScore] | None, model_round: int) -> dict[str, Any] | None:
+    def _fairness(self, scores: dict[int, ClientScore] | None, model_round: int) -> dict[str, Any] | None:
         if scores is None:
             return None
-        rows = [(score.samples, score.correct, score.loss) for score in scores]
-        return {"model_round": model_round, **client_spread(rows, self._schedule.min_client_samples)}
-
-    def _seconds(self) -> Mapping[int, float]:
-        return self._grid.seconds if isinstance(self._grid, VirtualGrid) else {}
+        return {
+            "model_round": model_round,
+            **client_spread(scores.values(), self._schedule.min_client_samples),
+        }
 
 
 def _as_model(record: ArrayRecord, like: Arrays) -> Arrays:

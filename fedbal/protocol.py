@@ -42,7 +42,6 @@ LABEL_COUNTS = "label-counts"
 
 CORRECT = "correct"
 LOSS = "loss"
-CONFUSION = "confusion"
 
 CLIENT_KEY = "client"
 """Node config: the client's stable key, its index in simulation and the site's name on a device."""
@@ -72,7 +71,7 @@ class Disclosure:
 
 def to_record(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Encode named arrays, each contiguous in memory, as a Flower record."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(value)) for name, value in arrays.items()})
+    return ArrayRecord({name: Array(np.asarray(value, order="C")) for name, value in arrays.items()})
 
 
 def to_arrays(record: ArrayRecord) -> Arrays:
@@ -81,8 +80,8 @@ def to_arrays(record: ArrayRecord) -> Arrays:
 
 
 def num_bytes(content: RecordDict) -> int:
-    """Return the bytes of all arrays in a message's content."""
-    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+    """Return the bytes of everything in a message's content, as Flower counts them."""
+    return sum(record.count_bytes() for record in content.values())
 
 
 def copy_content(content: RecordDict) -> RecordDict:

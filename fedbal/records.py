@@ -28,7 +28,7 @@ def save_record_dicts(directory: Path, records: Mapping[int, RecordDict]) -> Non
                 arrays = to_arrays(record)
                 entry |= {"kind": "array", "names": list(arrays), "start": len(tensors)}
                 for value in arrays.values():
-                    tensors[f"{len(tensors):08d}"] = np.ascontiguousarray(value)
+                    tensors[f"{len(tensors):08d}"] = np.asarray(value, order="C")
             else:
                 kind = "config" if isinstance(record, ConfigRecord) else "metric"
                 entry |= {"kind": kind, "values": {field: _plain(value) for field, value in record.items()}}

@@ -46,7 +46,7 @@ class RunDirectory:
         if resume and not (path / SCENARIO).is_file():
             raise UsageError(f"{path} holds no run to resume (no {SCENARIO} in it).")
         if not resume:
-            _require_empty(path)
+            require_empty(path)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
@@ -208,7 +208,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
-def _require_empty(path: Path) -> None:
+def require_empty(path: Path) -> None:
+    """Refuse a directory that holds anything, another run above all."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; --out must name a new or empty directory.")
     if (path / SCENARIO).exists():

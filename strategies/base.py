@@ -150,8 +150,6 @@ class AggregationRule(Strategy):
 
     def summary(self) -> None:
         """Log the rule's name and parameters."""
-        from flwr.common.logger import log
-
         getLogger("flwr").log(INFO, "\t├──> %s", type(self).__name__)
 
     def _messages(

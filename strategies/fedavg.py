@@ -35,7 +35,8 @@ def sample_weights(num_examples: ArrayLike) -> Weights:
     counts = np.asarray(num_examples, np.float64)
     if counts.ndim != 1 or not counts.size or not np.isfinite(counts).all() or (counts <= 0).any():
         raise ValueError(f"num_examples must be a non-empty vector of positive numbers, got {num_examples!r}")
-    return counts / counts.sum()
+    weights: Weights = counts / counts.sum()
+    return weights
 
 
 def fedavg(models: ArrayLike, num_examples: ArrayLike) -> NDArray[np.float64]:
@@ -54,7 +55,8 @@ def fedavg(models: ArrayLike, num_examples: ArrayLike) -> NDArray[np.float64]:
         The weighted mean, float64.
     """
     weights = sample_weights(num_examples)
-    return np.einsum("k,kp->p", weights, np.asarray(models, np.float64))
+    mean: NDArray[np.float64] = np.einsum("k,kp->p", weights, np.asarray(models, np.float64))
+    return mean
 
 
 class FedAvg(AggregationRule):

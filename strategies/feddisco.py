@@ -63,15 +63,24 @@ def discrepancy(
     goal = goal / goal.sum()
     share = counts / counts.sum(1, keepdims=True)
     if metric == "kl":
-        raw = np.where(share > 0, share * np.log(np.where(share > 0, share, 1.0) / goal), 0.0).sum(1)
-        raw = np.maximum(raw, 0.0)
-        return raw / raw.sum() if normalise and raw.sum() > 0 else raw
+        return _kl(share, goal, normalise)
+    distance: NDArray[np.float64]
     if metric == "l2":
-        return np.sqrt(((share - goal) ** 2).sum(1))
-    if metric == "l1":
-        return np.abs(share - goal).sum(1)
-    cosine = (share @ goal) / (np.linalg.norm(share, axis=1) * np.linalg.norm(goal))
-    return 1.0 - cosine if metric == "cosine" else np.where(cosine > 0.9, 0.01, np.inf)
+        distance = np.sqrt(((share - goal) ** 2).sum(1))
+    elif metric == "l1":
+        distance = np.abs(share - goal).sum(1)
+    else:
+        cosine = (share @ goal) / (np.linalg.norm(share, axis=1) * np.linalg.norm(goal))
+        distance = 1.0 - cosine if metric == "cosine" else np.where(cosine > 0.9, 0.01, np.inf)
+    return distance
+
+
+def _kl(share: NDArray[np.float64], goal: NDArray[np.float64], normalise: bool) -> NDArray[np.float64]:
+    """Return Kullback-Leibler divergences, with 0 ln 0 = 0, rounding below zero cut off."""
+    ratio = np.where(share > 0, share / goal, 1.0)
+    divergence: NDArray[np.float64] = np.maximum((share * np.log(ratio)).sum(1), 0.0)
+    total = float(divergence.sum())
+    return divergence / total if normalise and total > 0 else divergence
 
 
 def disco_weights(num_examples: ArrayLike, discrepancies: ArrayLike, a: float, b: float) -> Weights:
@@ -97,10 +106,14 @@ def disco_weights(num_examples: ArrayLike, discrepancies: ArrayLike, a: float, b
     distances = np.asarray(discrepancies, np.float64)
     if distances.shape != shares.shape or np.isnan(distances).any():
         raise ValueError(f"need {shares.size} discrepancies, none of them NaN, got {discrepancies!r}")
-    penalty = a * distances if a > 0 else np.zeros_like(distances)
-    terms = np.maximum(shares - penalty + b, 0.0)
-    total = terms.sum()
+    terms: Weights = np.maximum(_terms(shares, distances, a, b), 0.0)
+    total = float(terms.sum())
     return terms / total if total > 0 else shares
+
+
+def _terms(shares: Weights, distances: Weights, a: float, b: float) -> Weights:
+    """Return ``n_k - a d_k + b``; with ``a = 0`` an infinite discrepancy weighs nothing."""
+    return shares - (a * distances if a > 0 else 0.0) + b
 
 
 class FedDisco(AggregationRule):
@@ -168,9 +181,7 @@ class FedDisco(AggregationRule):
         sizes = [reply.num_examples for reply in replies]
         weights = disco_weights(sizes, distances, self.a, self.b)
         shares = sample_weights(sizes)
-        penalty = self.a * distances if self.a > 0 else np.zeros_like(distances)
-        clipped = shares - penalty + self.b <= 0.0
-        if clipped.all():
+        if (_terms(shares, distances, self.a, self.b) <= 0.0).all():
             self.report.notes.append("FedDisco clipped every client; the weights are FedAvg's this round")
         for reply, share, distance in zip(replies, shares, distances, strict=True):
             self.report.diagnostics[reply.node] = {

@@ -106,13 +106,15 @@ def _decode(message: Message, reference: Mapping[str, SIGNATURE], server_round: 
     content = message.content
     base = content.config_records.get(protocol.REPLY, ConfigRecord()).get(protocol.BASE_VERSION, server_round)
     if base != server_round:
-        raise InvalidReplyError(f"stale: it started from round {base}, this is round {server_round}")
+        raise InvalidReplyError(f"stale: it started from round {base!r}, this is round {server_round}")
     metrics = protocol.metrics_of(content)
     weight = metrics.get(protocol.NUM_EXAMPLES)
     if not isinstance(weight, int | float) or not math.isfinite(weight) or weight <= 0:
         raise InvalidReplyError(f"{protocol.NUM_EXAMPLES} must be a positive finite number, got {weight!r}")
     extras = content.config_records.get(protocol.EXTRAS, ConfigRecord())
-    return ClientReply(message.metadata.src_node_id, float(weight), _arrays(message, reference), metrics, extras)
+    return ClientReply(
+        message.metadata.src_node_id, float(weight), _arrays(message, reference), metrics, extras
+    )
 
 
 def _arrays(message: Message, reference: Mapping[str, SIGNATURE]) -> Arrays:

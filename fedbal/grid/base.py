@@ -78,7 +78,12 @@ class VirtualGrid(Grid):
         return self._nodes
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """Make a message."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)

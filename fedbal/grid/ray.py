@@ -132,7 +132,9 @@ class RayGrid(VirtualGrid):
             try:
                 answers = self._ray.get(done[0])
             except self._ray.exceptions.RayActorError as error:
-                again = self._replace(worker, attempt, error).work.remote([tasks[i] for i in indices], *shared)
+                again = self._replace(worker, attempt, error).work.remote(
+                    [tasks[i] for i in indices], *shared
+                )
                 waiting[again] = (worker, indices, attempt + 1)
                 continue
             outcomes.update(zip(indices, answers, strict=True))

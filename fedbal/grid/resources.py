@@ -34,7 +34,8 @@ def fit_workers(
         if fitting < (workers or 1):
             raise UsageError(
                 f"not enough {name}s: {workers or 1} worker(s) with {key} {share:g} need "
-                f"{(workers or 1) * share:g}, there are {there:g}; " + _remedy(name, key, fitting, workers, there)
+                f"{(workers or 1) * share:g}, there are {there:g}; "
+                + _remedy(name, key, fitting, workers, there)
             )
         most.append(fitting)
     return workers or max(1, min([cohort, *most]))

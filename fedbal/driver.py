@@ -1,0 +1,206 @@
+"""Drives a run over any grid: opens the run directory, runs the rounds, writes the summary."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.serverapp import Grid
+from safetensors.numpy import save
+
+from fedbal import checkpoint, fingerprints
+from fedbal.assembly import Assembly
+from fedbal.checkpoint import Snapshot
+from fedbal.errors import RunError
+from fedbal.interrupts import Interrupted, Signals
+from fedbal.journal import Journal, Totals
+from fedbal.loop import RoundLoop
+from fedbal.observer import Observer
+from fedbal.results import (
+    CLIENTS_TABLE,
+    FINGERPRINTS,
+    MODEL,
+    SCENARIO,
+    SUMMARY,
+    RunDirectory,
+    disk_errors,
+    to_json,
+    write_atomically,
+)
+from fedbal.scenario import Scenario
+
+
+def drive(
+    scenario: Scenario,
+    assembly: Assembly,
+    grid: Grid,
+    directory: RunDirectory,
+    signals: Signals,
+    observer: Observer,
+    *,
+    resuming: bool = False,
+) -> dict[str, Any]:
+    """Run a scenario's rounds and return the summary.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        The scenario, for the record.
+    assembly : Assembly
+        Its parts.
+    grid : Grid
+        Where messages go.
+    directory : RunDirectory
+        Where everything is written.
+    signals : Signals
+        Active signal handlers.
+    observer : Observer
+        Is told of every round.
+    resuming : bool
+        Go on from the newest checkpoint instead of the start.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C or SIGTERM, after a checkpoint.
+    """
+    start = _open(directory, scenario, assembly, resuming)
+    journal = Journal(directory, observer, Totals(**start.progress))
+    observer.started(scenario, directory.path, start.round + 1)
+    loop = RoundLoop(
+        grid=grid,
+        strategy=assembly.strategy,
+        sampler=assembly.sampler,
+        population=assembly.population,
+        systems=assembly.systems,
+        schedule=assembly.schedule,
+        test=assembly.test,
+        journal=journal,
+        signals=signals,
+    )
+    try:
+        end = loop.run(start)
+    except Interrupted as stop:
+        journal.save()
+        done = journal.latest.round if journal.latest else start.round
+        raise Interrupted(
+            f"{stop} after round {done} of {scenario.rounds}; go on with: fedbal run --resume {directory.path}",
+            stop.number,
+        ) from None
+    with signals.shield():
+        journal.save()
+        summary = _finish(directory, scenario, assembly, end, journal.totals)
+    observer.finished(summary)
+    return summary
+
+
+def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resuming: bool) -> Snapshot:
+    """Prepare the directory and return the state to start from."""
+    found = checkpoint.load(directory.path) if resuming else None
+    if found is not None:
+        directory.cut(found.offsets)
+        return found
+    directory.cut({})
+    plan = json.dumps(assembly.plan_fingerprint)
+    progress = vars(Totals(cohorts=fingerprints.chain("", 0, []), batches=fingerprints.chain(plan, 0, [])))
+    directory.write(CLIENTS_TABLE, _clients_table(assembly))
+    directory.write(FINGERPRINTS, _json(_fingerprints(assembly)))
+    # The scenario comes last: a directory with a scenario is a run that can be resumed.
+    directory.write(SCENARIO, scenario.to_yaml())
+    return Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state, progress=progress)
+
+
+def _finish(
+    directory: RunDirectory, scenario: Scenario, assembly: Assembly, end: Snapshot, totals: Totals
+) -> dict[str, Any]:
+    arrays = {name: np.asarray(value, order="C") for name, value in end.arrays.items()}
+    with disk_errors(directory.path):
+        write_atomically(directory.path / MODEL, save(arrays))
+    directory.write(
+        FINGERPRINTS,
+        _json({**_fingerprints(assembly), "cohorts": totals.cohorts, "batches": totals.batches}),
+    )
+    seeds = scenario.seed
+    same = seeds.partition == seeds.init == seeds.training
+    summary = {
+        "scenario": scenario.name,
+        "strategy": scenario.strategy.name,
+        "client": scenario.client.update.name,
+        "seed": seeds.partition if same else dict(seeds),
+        "rounds": end.round,
+        "final": totals.last_test,
+        "best": totals.best,
+        "seconds": {"total": totals.seconds, "simulated": totals.simulated_seconds},
+        "bytes": {"up": totals.bytes_up, "down": totals.bytes_down},
+        "notes": totals.notes,
+        "status": "diverged" if totals.diverged else "finished",
+    }
+    # The summary comes last: where there is one, the run is complete.
+    directory.write(SUMMARY, _json(summary))
+    return json.loads(to_json(summary))  # type: ignore[no-any-return]
+
+
+def _fingerprints(assembly: Assembly) -> dict[str, Any]:
+    return {
+        "partition": assembly.federation.fingerprint(),
+        "initial": fingerprints.of_arrays(assembly.initial),
+        "cohorts": None,
+        "batches": None,
+        "engine": assembly.engine,
+        "code": fingerprints.of_code(assembly.user_files),
+        "packages": fingerprints.of_packages(),
+        "hardware": fingerprints.of_hardware(assembly.clients.device),
+    }
+
+
+def require_same(before: dict[str, Any], assembly: Assembly) -> None:
+    """Refuse to go on with other data or another initial model than the run began with."""
+    now = {
+        "partition": assembly.federation.fingerprint(),
+        "initial": fingerprints.of_arrays(assembly.initial),
+    }
+    for key, value in now.items():
+        if before.get(key) != value:
+            raise RunError(
+                f"cannot resume: the {key} fingerprint is {value[:12]}, the run began with "
+                f"{str(before.get(key))[:12]}; its data or its code have changed since."
+            )
+
+
+def _clients_table(assembly: Assembly) -> str:
+    federation = assembly.federation
+    counts = federation.label_counts()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    classes = [f"class_{name}" for name in federation.dataset.classes]
+    writer.writerow(["client", "train", "validation", "client_test", "samples_per_second", *classes])
+    sizes = np.stack([federation.train.sizes, federation.validation.sizes, federation.client_test.sizes], 1)
+    for index, (row, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
+        speed = f"{assembly.systems.speeds[index]:.6g}"
+        writer.writerow([federation.names[index], *row, speed, *count])
+    return text.getvalue()
+
+
+@contextmanager
+def quiet(threads: int) -> Iterator[None]:
+    """Use the given number of torch threads and silence Flower's own log, for the time of a run."""
+    logger = logging.getLogger("flwr")
+    before = (torch.get_num_threads(), logger.level)
+    torch.set_num_threads(threads)
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        logger.setLevel(before[1])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(json.loads(to_json(value)), indent=2) + "\n"
