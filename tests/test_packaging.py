@@ -32,6 +32,15 @@ print(json.dumps({"imported": names, "modules": sorted({name.partition(".")[0] f
 """
 
 
+IMPORT_WITHOUT_EXTRAS = """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+import fedbal
+for found in pkgutil.iter_modules(fedbal.__path__, "fedbal."):
+    importlib.import_module(found.name)
+"""
+
+
 def import_all(*packages: str) -> tuple[set[str], set[str]]:
     """Import all modules of some packages in a fresh interpreter: (their names, top-level modules loaded)."""
     command = [sys.executable, "-c", IMPORT_ALL, *packages]
@@ -67,6 +76,13 @@ def test_what_runs_on_a_device_imports_nothing_heavy(package: str) -> None:
     assert modules & HEAVY == set()
 
 
+def test_the_commands_need_the_base_install_alone() -> None:
+    extras = sorted(HEAVY | {"flwr_datasets", "PIL", "pyarrow", "statsmodels", "mlflow", "tensorboard"})
+    command = [sys.executable, "-c", IMPORT_WITHOUT_EXTRAS, *extras]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_base_dependencies_are_the_devices(project: dict[str, object]) -> None:
     required = project["dependencies"]
     assert isinstance(required, list)
@@ -86,8 +102,8 @@ def test_wheel_holds_every_source_and_data_file(wheel: zipfile.ZipFile) -> None:
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
-    scenarios = {f"fedbal/scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.yaml")}
-    assert scenarios
+    scenarios = {f"fedbal/scenarios/{path.name}" for path in (ROOT / "scenarios").iterdir()}
+    assert "fedbal/scenarios/quickstart.yaml" in scenarios
     assert (sources | scenarios) - held == set()
     assert {"fedbal/data/digits.json", *(f"{package}/py.typed" for package in PACKAGES)} <= held
     assert not [name for name in held if name.startswith("tests/")]
