@@ -62,8 +62,8 @@ def choose_device(runtime: RuntimeBlock) -> str:
     if wanted == "auto":
         if runtime.num_gpus > 0 and not there:
             raise UsageError(
-                f"runtime.num_gpus is {runtime.num_gpus:g} and this machine has no GPU that torch can use; set it to 0 "
-                "to run on the CPU."
+                f"runtime.num_gpus is {runtime.num_gpus:g} and this machine has no GPU that torch can use; "
+                "set it to 0 to run on the CPU."
             )
         return "cuda" if runtime.num_gpus > 0 else "cpu"
     if wanted.startswith("cuda") and not there:

@@ -19,7 +19,7 @@ from fedbal import checkpoint, fingerprints
 from fedbal.assembly import Assembly
 from fedbal.checkpoint import Snapshot
 from fedbal.errors import RunError
-from fedbal.interrupts import Interrupted, Signals
+from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
@@ -87,7 +87,7 @@ def drive(
     )
     try:
         end = loop.run(start)
-    except Interrupted as stop:
+    except StopRequested as stop:
         journal.save()
         done = journal.latest.round if journal.latest else start.round
         raise Interrupted(
@@ -107,13 +107,13 @@ def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resum
     if found is not None:
         directory.cut(found.offsets)
         return found
+    # The scenario comes first: a directory with a scenario is a run that can be resumed, from its start if need be.
+    directory.write(SCENARIO, scenario.to_yaml())
     directory.cut({})
     plan = json.dumps(assembly.plan_fingerprint)
     progress = vars(Totals(cohorts=fingerprints.chain("", 0, []), batches=fingerprints.chain(plan, 0, [])))
     directory.write(CLIENTS_TABLE, _clients_table(assembly))
     directory.write(FINGERPRINTS, _json(_fingerprints(assembly)))
-    # The scenario comes last: a directory with a scenario is a run that can be resumed.
-    directory.write(SCENARIO, scenario.to_yaml())
     return Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state, progress=progress)
 
 

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 from fedbal.errors import FedbalError
@@ -21,10 +21,19 @@ class Interrupted(FedbalError):
         self.exit_code = 128 + number
 
 
-class Signals:
-    """Turns SIGINT and SIGTERM into :class:`Interrupted`, outside shielded sections.
+class StopRequested(BaseException):
+    """A signal has arrived; no ``except Exception`` on the way, a client's least of all, may swallow it."""
 
-    Only the main thread can receive signals; elsewhere this does nothing.
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into :class:`StopRequested`, outside shielded sections.
+
+    One that leaves the context becomes :class:`Interrupted`. Only the main thread can receive signals;
+    elsewhere this does nothing.
     """
 
     def __init__(self) -> None:
@@ -38,10 +47,14 @@ class Signals:
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+        if isinstance(error, StopRequested):
+            raise Interrupted(f"{error} before the first round", error.number) from None
 
     @contextmanager
     def shield(self) -> Iterator[None]:
@@ -57,7 +70,7 @@ class Signals:
         """Raise if a signal has arrived."""
         if self._pending is not None:
             number, self._pending = self._pending, None
-            raise Interrupted(f"stopped by {signal.Signals(number).name}", number)
+            raise StopRequested(number)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._pending = number
