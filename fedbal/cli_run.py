@@ -1,0 +1,97 @@
+"""What ``fedbal run`` and ``fedbal show`` print about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedbal.terminal import MISSING, duration, megabytes, number, say, table, warn
+
+LAST_ROUNDS = 5
+COLUMNS = (
+    ("accuracy", "accuracy"),
+    ("balanced accuracy", "balanced_accuracy"),
+    ("macro-F1", "macro_f1"),
+    ("worst class", "worst_class_recall"),
+)
+
+
+def print_result(summary: Mapping[str, Any], directory: Path, *, quiet: bool = False) -> None:
+    """Print the final table and the run directory; quiet: one line."""
+    final = summary.get("final") or {}
+    shown = [number(final.get(key)) for _, key in COLUMNS]
+    if quiet:
+        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(COLUMNS, shown, strict=True))
+        say(f"{summary['strategy']}: {summary['rounds']} rounds, {measured}; {directory}")
+    else:
+        headers = ["strategy", "rounds", *(word for word, _ in COLUMNS), "time", "traffic"]
+        table(headers, [[str(summary["strategy"]), str(summary["rounds"]), *shown, *_costs(summary)]])
+        say(f"run directory: {directory}")
+    _warn_if_diverged(summary)
+
+
+def show_run(directory: Path) -> None:
+    """Print where a run stands: status, last rounds, recall of each class."""
+    from fedbal.results import RunReader
+
+    reader = RunReader(directory)
+    scenario, rounds, summary = reader.scenario, reader.rounds(), reader.summary()
+    say(f"{scenario['name']}: {scenario['strategy']['name']} on {scenario['data']['dataset']}")
+    say(f"{reader.status}, {len(rounds)} of {scenario['rounds']} rounds")
+    if not rounds:
+        say("no round is finished yet.")
+    else:
+        _print_rounds(rounds)
+        _print_recalls(rounds)
+    if summary is not None:
+        _print_totals(summary)
+    elif reader.status == "interrupted":
+        say(f"go on with: fedbal run --resume {directory}")
+
+
+def _costs(summary: Mapping[str, Any]) -> list[str]:
+    spent, sent = summary.get("seconds") or {}, summary.get("bytes") or {}
+    total = None if not sent else (sent.get("up") or 0) + (sent.get("down") or 0)
+    return [duration(spent.get("total")), megabytes(total)]
+
+
+def _print_totals(summary: Mapping[str, Any]) -> None:
+    time, traffic = _costs(summary)
+    say()
+    say(f"in all: {time}, {traffic}")
+    _warn_if_diverged(summary)
+
+
+def _warn_if_diverged(summary: Mapping[str, Any]) -> None:
+    if summary.get("status") == "diverged":
+        warn(
+            "the run diverged: its model or most replies became non-finite, so its scores mean little; "
+            "lower client.optimizer.lr."
+        )
+
+
+def _print_rounds(rounds: Sequence[Mapping[str, Any]]) -> None:
+    say()
+    headers = ["round", *(word for word, _ in COLUMNS), "loss", "replied", "time", "traffic"]
+    rows = []
+    for row in rounds[-LAST_ROUNDS:]:
+        test = row.get("test") or {}
+        sent = [row.get("bytes_up"), row.get("bytes_down")]
+        total = None if None in sent else sum(value or 0 for value in sent)
+        replied = f"{number(row.get('replied'))} of {number(row.get('sampled'))}"
+        scores = [number(test.get(key)) for _, key in COLUMNS]
+        rest = [number(test.get("loss")), replied, duration(row.get("seconds")), megabytes(total)]
+        rows.append([str(row["round"]), *scores, *rest])
+    table(headers, rows, title=f"last {len(rows)} rounds" if len(rows) > 1 else "last round")
+
+
+def _print_recalls(rounds: Sequence[Mapping[str, Any]]) -> None:
+    evaluated = [row for row in rounds if row.get("test")]
+    recalls = evaluated[-1]["test"].get("per_class_recall") if evaluated else None
+    if not recalls:
+        return
+    named = recalls.items() if isinstance(recalls, Mapping) else enumerate(recalls)
+    rows = [[str(name), number(value) if value is not None else MISSING] for name, value in named]
+    say()
+    table(["class", "recall"], rows, title=f"recall of each class after round {evaluated[-1]['round']}")
