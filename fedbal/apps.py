@@ -7,7 +7,6 @@ directory (``out``). The rounds are fedbal's own loop; messages and processes ar
 from __future__ import annotations
 
 from functools import lru_cache
-from logging import getLogger
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from fedbal.interrupts import Signals
 from fedbal.results import RunDirectory
 from fedbal.scenario import load
 from fedbal.simulation import default_directory
-from fedbal.terminal import LogLines
+from fedbal.progress import Lines
 
 server_app = ServerApp()
 client_app = ClientApp()
@@ -42,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
     directory = RunDirectory(Path(out) if out else default_directory(scenario.name).absolute())
     try:
         with Signals() as signals:
-            drive(scenario, assembly, named, directory, signals, LogLines(getLogger("flwr")))
+            drive(scenario, assembly, named, directory, signals, Lines())
     finally:
         directory.close()
 
