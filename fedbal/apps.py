@@ -20,10 +20,10 @@ from fedbal.data.federation import load_federation
 from fedbal.driver import drive
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
+from fedbal.progress import Lines
 from fedbal.results import RunDirectory
 from fedbal.scenario import load
 from fedbal.simulation import default_directory
-from fedbal.progress import Lines
 
 server_app = ServerApp()
 client_app = ClientApp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -56,7 +57,12 @@ def test_the_bundle_finds_its_own_scenarios_and_data(tmp_path):
         "print(load_federation(load('quickstart').data, 0).dataset.name)\n"
     )
     printed = subprocess.run(
-        [sys.executable, "-c", code, root], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, root],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
     ).stdout.split()
     assert all(Path(path).is_relative_to(root) for path in printed[:4])
     assert printed[4] == "digits"
@@ -68,7 +74,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps to end the SuperLink that flwr leaves behind")
+@pytest.mark.skipif(
+    shutil.which("ps") is None, reason="needs ps to end the SuperLink that flwr leaves behind"
+)
 def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
     pytest.importorskip("ray")
     out = tmp_path / "run"
@@ -89,7 +97,7 @@ def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
             check=False,
         )
     finally:
-        stop_superlink(port)
+        stop_superlink(home)
     assert (out / "summary.json").exists(), result.stdout + result.stderr
     from fedbal.scenario import load
 
@@ -100,10 +108,17 @@ def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
         assert there.fingerprints[key] == here.fingerprints[key]
 
 
-def stop_superlink(port: str) -> None:
-    """End the SuperLink that ``flwr run`` starts detached and leaves running."""
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    for line in listing.splitlines():
-        if "flower-superlink" in line and port in line:
-            os.kill(int(line.split()[0]), signal.SIGTERM)
-    time.sleep(1)
+def stop_superlink(home: Path) -> None:
+    """End the SuperLink that ``flwr run`` starts detached and leaves running, with its helpers."""
+    for _ in range(50):
+        listing = subprocess.run(
+            ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+        ).stdout
+        running = [int(line.split()[0]) for line in listing.splitlines() if str(home) in line]
+        if not running:
+            return
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        time.sleep(0.5)
+    raise AssertionError(f"a SuperLink of {home} does not stop")
