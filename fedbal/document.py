@@ -42,5 +42,10 @@ def dotted(location: Location) -> str:
     """Write a location as people type it: ``data.partition.alpha``, ``model.hidden[1]``."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            # A key from a file must not control the terminal that shows it.
+            shown = part if part.isprintable() else ascii(part)
+            text += f".{shown}" if text else shown
     return text

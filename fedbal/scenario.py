@@ -40,7 +40,9 @@ DIGITS = "digits"
 class Scenario(Params):
     """One experiment: data, model, strategy, clients, systems, evaluation and where to run it."""
 
-    name: Name = Field(description="What run directories are called.")
+    name: Name = Field(
+        description="What run directories are called; no slash, no dot, hyphen or blank first, at most 100 letters."
+    )
     seed: Seeds = Field(Seeds(), description="One seed >= 0 for everything, or one for each axis.")
     rounds: Annotated[int, Field(ge=1)] = Field(description="Federated rounds, >= 1.")
     data: DataParams = Field(description="Data set and how it is divided over clients.")

@@ -24,7 +24,7 @@ def explain(error: ValidationError, document: Document, schema: Fragment) -> lis
     problems: list[Problem] = []
     grouped: dict[Location, list[tuple[ErrorDetails, Trace]]] = {}
     for details in error.errors(include_url=False):
-        trace = Trace(schema, details["loc"], document.value)
+        trace = Trace(schema, details["loc"], document.value, missing=details["type"] == "missing")
         grouped.setdefault(_key(details, trace, document.value), []).append((details, trace))
     for location, found in grouped.items():
         if location in taken or (location == () and taken):

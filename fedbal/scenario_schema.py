@@ -68,18 +68,20 @@ class Trace:
         Keys that the block around the last key may have.
     """
 
-    def __init__(self, schema: Fragment, location: Location, raw: Any) -> None:
+    def __init__(self, schema: Fragment, location: Location, raw: Any, *, missing: bool = False) -> None:
         self._definitions: Fragment = schema.get("$defs", {})
         self.location: Location = ()
         self.fragments: list[Fragment] = [schema]
         self.siblings: list[str] = []
-        for position, part in enumerate(location):
+        for part in location:
             options = self.options()
             tagged = [option for option in options if _tag_value(option) == part or part == REFERENCE_TAG]
             if tagged and isinstance(part, str):
                 self.fragments = [option for option in tagged if option.get("type") == "object"]
                 continue
-            if not self._step(part, options, raw, last=position == len(location) - 1):
+            # A short form has no keys inside: what is wrong there is wrong with the short form itself.
+            inside = missing or isinstance(raw, Mapping | list)
+            if not inside or not self._step(part, options, raw):
                 break
             raw = _item(raw, part)
 
@@ -103,13 +105,12 @@ class Trace:
             (str(fragment["description"]) for fragment in self.fragments if "description" in fragment), ""
         )
 
-    def _step(self, part: str | int, options: list[Fragment], raw: Any, *, last: bool) -> bool:
+    def _step(self, part: str | int, options: list[Fragment], raw: Any) -> bool:
         if isinstance(part, int):
             found = [option["items"] for option in options if "items" in option]
         else:
             found = [option["properties"][part] for option in options if part in option.get("properties", {})]
-            known_to_file = isinstance(raw, Mapping) and part in raw
-            if not found and not known_to_file:
+            if not found and not (isinstance(raw, Mapping) and part in raw):
                 return False
             self.siblings = list(
                 dict.fromkeys(key for option in options for key in option.get("properties", {}))

@@ -23,6 +23,14 @@ for _name, _pattern, _first in RESOLVERS:
     )
 
 
+def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    # Unprintable characters survive in double quotes only: elsewhere some of them count as line breaks.
+    return dumper.represent_scalar(f"{TAG}str", text, style=None if text.isprintable() else '"')
+
+
+Dumper.add_representer(str, _text)
+
+
 def dump(value: Any) -> str:
     """Write plain values as YAML that :func:`fedbal.yaml_source.parse` reads back equal."""
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
