@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -17,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedbal.assembly import assemble, virtual_clients
 from fedbal.backend import choose_device
 from fedbal.data.federation import load_federation
+from fedbal.determinism import pin
 from fedbal.driver import drive
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
@@ -35,7 +35,7 @@ def main(grid: Grid, context: Context) -> None:
     scenario = load(*_chosen(context))
     out = str(context.run_config.get("out", ""))
     assembly = assemble(scenario, choose_device(scenario.runtime))
-    torch.set_num_threads(scenario.runtime.threads)
+    pin(scenario.runtime.threads)
     keys = [assembly.federation.names[client] for client in range(assembly.federation.num_clients)]
     named: NamedGrid = discover(grid, keys)
     directory = RunDirectory(Path(out) if out else default_directory(scenario.name).absolute())
@@ -75,6 +75,6 @@ def _client(context: Context) -> ClientApp:
 def _client_app(source: str, overrides: tuple[str, ...]) -> ClientApp:
     """Build the clients once a process; Flower calls its ClientApp anew for every message."""
     scenario = load(source, overrides)
-    torch.set_num_threads(scenario.runtime.threads)
+    pin(scenario.runtime.threads)
     federation = load_federation(scenario.data, scenario.seed.partition)
     return virtual_clients(scenario, federation, choose_device(scenario.runtime))()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from flwr.serverapp import Grid
 from safetensors.numpy import save
 
@@ -189,17 +188,15 @@ def _clients_table(assembly: Assembly) -> str:
 
 
 @contextmanager
-def quiet(threads: int) -> Iterator[None]:
-    """Use the given number of torch threads and silence Flower's own log, for the time of a run."""
+def quiet() -> Iterator[None]:
+    """Silence Flower's own log for the time of a run."""
     logger = logging.getLogger("flwr")
-    before = (torch.get_num_threads(), logger.level)
-    torch.set_num_threads(threads)
+    before = logger.level
     logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        logger.setLevel(before[1])
+        logger.setLevel(before)
 
 
 def _json(value: Any) -> str:

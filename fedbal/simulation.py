@@ -9,6 +9,7 @@ from typing import Any
 
 from fedbal.assembly import assemble
 from fedbal.backend import choose_backend, choose_device, make_grid
+from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
 from fedbal.errors import UsageError
 from fedbal.interrupts import Interrupted, Signals
@@ -91,7 +92,7 @@ def _execute(
     if before is None:
         require_empty(path)
     device = choose_device(scenario.runtime)
-    with Signals() as signals, quiet(scenario.runtime.threads):
+    with Signals() as signals, quiet(), pinned(scenario.runtime.threads):
         assembly = assemble(scenario, device)
         if before:
             require_same(before, assembly)

@@ -34,11 +34,11 @@ class Worker:
         threads: int,
         origins: Mapping[str, str],
     ) -> None:
-        import torch
+        from fedbal.determinism import pin
 
         check_origins(origins)
         flower.become()
-        torch.set_num_threads(threads)
+        pin(threads)
         self._runner = Runner(factory(), directory)
 
     def ready(self) -> int:
