@@ -275,3 +275,25 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         run(digits(), tmp_path / "file" / "below")
+
+
+def test_a_signal_while_ray_workers_train_leaves_a_resumable_run(tmp_path):
+    pytest.importorskip("ray")
+    out = tmp_path / "run"
+    code = ENDLESS.replace('"rounds=100000"', '"rounds=100000", "runtime={backend: ray, workers: 1}"')
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "scenario.yaml").exists() or len(RunReader(out).rounds()) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, text
+    assert "Traceback" not in text
+    assert RunReader(out).status == "interrupted"

@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flwr.app import ArrayRecord
 from flwr.clientapp import ClientApp
@@ -22,6 +23,8 @@ from fedbal.grid.work import NodeDirectory, Outcome, Runner, Task
 PACKAGES = ("fedbal", "strategies", "clients")
 ATTEMPTS = 3
 READY_SECONDS = 120.0
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -106,18 +109,24 @@ class RayGrid(VirtualGrid):
         self._costs = costs
         self._own_cluster = start(self._ray, address)
         self.replaced = 0
+        self._closed = False
+        self._pool: list[Any] = []
+        self._thread = ThreadPoolExecutor(1, "fedbal-ray")
         try:
             self.workers = fit_workers(workers, num_cpus, num_gpus, cohort, self._ray.cluster_resources())
             self._arguments = (self._ray.put(factory), directory, threads, origins())
             self._actor = self._ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(Worker)
             self._pool = [self._actor.remote(*self._arguments) for _ in range(self.workers)]
-            self._wait_until_ready()
+            self._apart(self._wait_until_ready)
         except BaseException:
             self.close()
             raise
 
     def execute(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
         """Place the tasks on the workers and gather their outcomes."""
+        return self._apart(lambda: self._gather(tasks, payloads))
+
+    def _gather(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
         shared = [self._ray.put(payload) for payload in payloads]
         costs = [self._costs[self.directory.client(task.node)] for task in tasks]
         outcomes: dict[int, Outcome] = {}
@@ -142,14 +151,22 @@ class RayGrid(VirtualGrid):
 
     def close(self) -> None:
         """End the workers, and the Ray instance if this grid started it."""
-        for worker in getattr(self, "_pool", []):
+        self._closed = True
+        for worker in self._pool:
             self._ray.kill(worker)
         self._pool = []
+        self._thread.shutdown()
         if self._own_cluster:
             self._ray.shutdown()
             self._own_cluster = False
 
+    def _apart(self, call: Callable[[], T]) -> T:
+        """Run a blocking Ray call in a thread: raised inside one, a signal's exception would be lost."""
+        return self._thread.submit(call).result()
+
     def _replace(self, worker: int, attempt: int, error: Exception) -> Any:
+        if self._closed:
+            raise error
         if attempt >= ATTEMPTS:
             raise RunError(f"a Ray worker died {ATTEMPTS} times on the same clients: {error}") from error
         self.replaced += 1
