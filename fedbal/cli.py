@@ -25,6 +25,11 @@ class _Group(TyperGroup):
         except FedbalError as error:
             warn(f"{'' if error.exit_code > INTERRUPTED - 1 else 'error: '}{error}")
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            warn(f"error: {error}.")
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             warn("stopped.")
             raise typer.Exit(INTERRUPTED) from None

@@ -122,7 +122,7 @@ class Choice:
             base = (info.context or {}).get("base")
             try:
                 return {**value, "name": resolve_reference(name, Path(base) if base else None)}
-            except UsageError as error:
+            except (UsageError, OSError, ValueError, RuntimeError) as error:
                 raise self._refuse(str(error).rstrip("."), inside=True) from error
         if name not in self.names:
             close = nearest(name, self.names)

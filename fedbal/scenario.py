@@ -25,7 +25,7 @@ from fedbal.scenario_blocks import (
     Seeds,
     SystemsBlock,
 )
-from fedbal.scenario_errors import check_plain, collect, explain
+from fedbal.scenario_errors import check_plain, collect, explain, show
 from fedbal.scenario_files import find_scenario, is_shipped, shipped
 from fedbal.scenario_schema import TAGS, finish
 from fedbal.yaml_dump import dump
@@ -181,10 +181,14 @@ def _absolute_path(document: Document, base: Path, shipped_file: bool) -> None:
     places = [base, Path.cwd()]
     if document.mark(("data", "path")).startswith("--set"):
         places = [Path.cwd(), base]
-    candidates = [(place / Path(given).expanduser()).resolve() for place in places]
-    fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
-    found = next((path for path in candidates if path.exists()), fallback)
-    data["path"] = str(found)
+    try:
+        candidates = [(place / Path(given).expanduser()).resolve() for place in places]
+        fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
+        data["path"] = str(next((path for path in candidates if path.exists()), fallback))
+    except (OSError, ValueError, RuntimeError) as error:
+        location = ("data", "path")
+        message = f"got {show(given)}; no usable path ({error}); correct it."
+        document.problems.append(Problem(document.mark(location), location, message))
 
 
 def _cross_checks(scenario: Scenario, document: Document) -> list[Problem]:

@@ -60,10 +60,15 @@ def find_scenario(source: str | Path) -> Path:
     UsageError
         There is no such file or name.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
     text = str(source)
+    try:
+        path = Path(source).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"{text[:100]}: no usable path ({error}); give a scenario file or a shipped name."
+        ) from error
     if not text.strip():
         raise UsageError(
             "the scenario is empty; give a YAML file or a shipped name, see `fedbal list scenarios`."

@@ -61,12 +61,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         Printed above.
     """
     right = [all(_numeric(row[column]) for row in rows) for column in range(len(headers))]
-    if is_terminal():
-        _rich_table(headers, rows, right, title)
-        return
-    widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]
     if title:
         say(title)
+    if is_terminal():
+        _rich_table(headers, rows, right)
+        return
+    widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]
     for line in [headers, *rows]:
         cells = [
             cell.rjust(width) if to_right else cell.ljust(width)
@@ -75,14 +75,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         say("  ".join(cells).rstrip())
 
 
-def _rich_table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str
-) -> None:
+def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title) if title else None, title_justify="left")
+    shown = Table()
     for header, to_right in zip(headers, right, strict=True):
         shown.add_column(Text(header), justify="right" if to_right else "left", overflow="fold")
     for row in rows:

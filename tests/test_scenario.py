@@ -251,6 +251,8 @@ def test_find_scenario_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.M
         ("folder", ["folder: no such file and no shipped scenario"]),
         ("", ["empty"]),
         (".", ["is a folder"]),
+        ("x" * 5000, ["no usable path", "File name too long"]),
+        ("~no-such-user/x.yaml", ["no usable path"]),
     ],
 )
 def test_what_is_not_found_is_answered_with_what_there_is(
