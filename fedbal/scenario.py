@@ -152,7 +152,7 @@ def _name_first(value: Any) -> Any:
 def _check_keys_of_every_dataset(document: Document) -> None:
     """Check what all data sets share, when the one that was asked for is unknown."""
     data = document.value.get("data") if isinstance(document.value, dict) else None
-    if not isinstance(data, dict) or data.get("dataset", DIGITS) in DATASETS:
+    if not isinstance(data, dict) or data.get("dataset", DIGITS) in list(DATASETS):
         return
     sources = [DATASETS.params_model(name) for name in DATASETS]
     known = {key for source in sources for key in source.model_fields}

@@ -43,6 +43,7 @@ CASES: list[tuple[str, str, str, str]] = [
         "3: data.dataset",
         "did you mean digits? available: digits, ",
     ),
+    ("dataset: digits,", "dataset: [],", "3: data.dataset", "got []; unknown dataset"),
     ("dataset: digits,", "dataset: 3,", "3: data.dataset", "got 3; unknown dataset; available: digits"),
     (
         "dataset: digits,",
