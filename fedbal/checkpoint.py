@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 from flwr.app import RecordDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_arrays
 
 from fedbal.errors import RunError
 from fedbal.protocol import Arrays
@@ -63,8 +64,8 @@ def save(directory: Path, snapshot: Snapshot) -> None:
         partial = root / ".partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        save_file(_contiguous(snapshot.arrays), partial / "model.safetensors")
-        save_file(_contiguous(snapshot.strategy), partial / "strategy.safetensors")
+        (partial / "model.safetensors").write_bytes(save_arrays(_contiguous(snapshot.arrays)))
+        (partial / "strategy.safetensors").write_bytes(save_arrays(_contiguous(snapshot.strategy)))
         save_record_dicts(partial, snapshot.clients)
         head = {
             "round": snapshot.round,

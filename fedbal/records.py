@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_arrays
 
 from fedbal.protocol import to_arrays, to_record
 
@@ -33,7 +34,7 @@ def save_record_dicts(directory: Path, records: Mapping[int, RecordDict]) -> Non
                 kind = "config" if isinstance(record, ConfigRecord) else "metric"
                 entry |= {"kind": kind, "values": {field: _plain(value) for field, value in record.items()}}
             index.append(entry)
-    save_file(tensors, directory / "records.safetensors")
+    (directory / "records.safetensors").write_bytes(save_arrays(tensors))
     (directory / "records.json").write_text(json.dumps(index))
 
 
