@@ -27,7 +27,8 @@ from fedbal.seeding import stream
 from fedbal.systems import Systems, draw_speeds
 from fedbal.virtual import VirtualClients, create, test_split
 from strategies import STRATEGIES
-from strategies.base import AggregationRule, ServerContext
+from strategies.base import AggregationRule
+from strategies.report import ServerContext
 from strategies.cohort import CohortSampler
 
 

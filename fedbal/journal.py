@@ -19,7 +19,7 @@ from fedbal.population import Population
 from fedbal.protocol import Arrays
 from fedbal.results import CLIENTS, ROUNDS, RunDirectory
 from fedbal.systems import Directive
-from strategies.base import RoundReport
+from strategies.report import RoundReport
 
 CHECKPOINT_SHARE = 0.1
 """Checkpoints may take this share of the time; a run that lost some rounds repeats them with the same bytes."""

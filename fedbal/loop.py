@@ -29,7 +29,8 @@ from fedbal.offered import OfferedGrid
 from fedbal.population import Population
 from fedbal.protocol import Arrays, to_arrays, to_record
 from fedbal.systems import Directive, Systems
-from strategies.base import AggregationRule, RoundReport
+from strategies.base import AggregationRule
+from strategies.report import RoundReport
 from strategies.cohort import CohortSampler
 
 

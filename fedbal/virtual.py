@@ -104,9 +104,17 @@ def _pool(federation: Federation, x: Any, y: Any, device: str) -> Pool:
 
 
 def create(table: Table, choice: ModelChoice, *arguments: Any) -> Any:
-    """Construct a component; a constructor that refuses its parameters becomes one clear message."""
+    """Construct a component; a constructor that refuses its parameters becomes one clear message.
+
+    Parameters that are themselves components (a strategy's weighting) are constructed first.
+    """
     component = table.load(choice.name)
+    parts: dict[str, Table] = getattr(choice, "parts", dict)()
+    options = choice.kwargs()
+    for key, nested in parts.items():
+        if options.get(key) is not None:
+            options[key] = create(nested, options[key])
     try:
-        return component(*arguments, **choice.kwargs())
+        return component(*arguments, **options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{table.kind} {choice.name!r} refuses {choice.kwargs()}: {error}.") from error

@@ -25,7 +25,77 @@ STRATEGIES = Table(
             "weights lowered by how far a client's label histogram is from a target",
             "Ye et al., ICML 2023",
         ),
+        "uniform": Entry(
+            "strategies.uniform:UniformMean",
+            "strategies.params:UniformParams",
+            "plain mean of the client models: the control for weights pulled towards uniform",
+        ),
+        "fedavgm": Entry(
+            "strategies.fedavgm:FedAvgM",
+            "strategies.params:FedAvgMParams",
+            "FedAvg with momentum on the server, usual or damped",
+            "Hsu et al., arXiv 2019",
+        ),
+        "fedadam": Entry(
+            "strategies.fedopt:FedAdam",
+            "strategies.params:FedAdamParams",
+            "Adam on the server along the average update",
+            "Reddi et al., ICLR 2021",
+        ),
+        "fedyogi": Entry(
+            "strategies.fedopt:FedYogi",
+            "strategies.params:FedYogiParams",
+            "Yogi on the server along the average update",
+            "Reddi et al., ICLR 2021",
+        ),
+        "fedadagrad": Entry(
+            "strategies.fedopt:FedAdagrad",
+            "strategies.params:FedAdagradParams",
+            "Adagrad on the server along the average update",
+            "Reddi et al., ICLR 2021",
+        ),
     },
 )
 
-__all__ = ["STRATEGIES"]
+WEIGHTINGS = Table(
+    "weighting",
+    {
+        "samples": Entry(
+            "strategies.weighting:BySamples",
+            "strategies.parts:SamplesParams",
+            "by sample counts, as FedAvg",
+            "McMahan et al., AISTATS 2017",
+        ),
+        "uniform": Entry(
+            "strategies.weighting:Uniform",
+            "strategies.parts:UniformWeightingParams",
+            "every client the same",
+        ),
+        "feddisco": Entry(
+            "strategies.feddisco:DiscrepancyAware",
+            "strategies.parts:DiscoWeightingParams",
+            "lowered by how far a client's label histogram is from a target",
+            "Ye et al., ICML 2023",
+        ),
+    },
+)
+
+SERVER_OPTIMIZERS = Table(
+    "server optimizer",
+    {
+        "momentum": Entry(
+            "strategies.server_optimizers:Momentum",
+            "strategies.parts:MomentumParams",
+            "server momentum, usual or damped",
+            "Hsu et al., arXiv 2019",
+        ),
+        "adaptive": Entry(
+            "strategies.server_optimizers:Adaptive",
+            "strategies.parts:AdaptiveParams",
+            "Adam, Yogi or Adagrad",
+            "Reddi et al., ICLR 2021",
+        ),
+    },
+)
+
+__all__ = ["SERVER_OPTIMIZERS", "STRATEGIES", "WEIGHTINGS"]

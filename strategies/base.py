@@ -1,13 +1,13 @@
 """The base of every rule: offer, validate, weigh, combine, step; a Flower strategy throughout.
 
-A rule replaces one or more of :meth:`AggregationRule.weights`, :meth:`AggregationRule.combine` and
-:meth:`AggregationRule.server_step`; everything around them is here once.
+Weighting and server optimizer are axes of their own; a rule sets them, or replaces
+:meth:`AggregationRule.weights`, :meth:`AggregationRule.combine` or :meth:`AggregationRule.server_step`.
+Everything around them is here once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from logging import INFO, getLogger
 from typing import Any
 
@@ -20,48 +20,21 @@ from numpy.typing import NDArray
 from fedbal import protocol
 from fedbal.protocol import Arrays, Disclosure, to_arrays, to_record
 from strategies.cohort import CohortSampler
+from strategies.report import RoundReport, ServerContext
+from strategies.server_optimizers import ServerOptimizer
 from strategies.validation import ClientReply, InvalidReplyError, Validated, signature, validate
-
-Weights = NDArray[np.float64]
-
-
-@dataclass
-class RoundReport:
-    """What a rule did in a round.
-
-    Attributes
-    ----------
-    weights : dict
-        Node id to the weight its reply got; weights sum to 1.
-    dropped : dict
-        Node id to the reason why its reply was left out.
-    diagnostics : dict
-        Node id to further numbers of the rule, by name.
-    notes : list of str
-        What a user should know ("every client was clipped").
-    """
-
-    weights: dict[int, float] = field(default_factory=dict)
-    dropped: dict[int, str] = field(default_factory=dict)
-    diagnostics: dict[int, dict[str, float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class ServerContext:
-    """What a rule may know about the task.
-
-    Attributes
-    ----------
-    num_classes : int
-        Classes of the task.
-    """
-
-    num_classes: int
+from strategies.weighting import BySamples, Weighting, Weights
 
 
 class AggregationRule(Strategy):
     """A rule that averages client models with per-client weights.
+
+    Parameters
+    ----------
+    weighting : Weighting, optional
+        How much each reply counts (default: by sample counts).
+    server_optimizer : ServerOptimizer, optional
+        How the model moves along the average update (default: it becomes the average).
 
     Attributes
     ----------
@@ -75,41 +48,58 @@ class AggregationRule(Strategy):
     """
 
     requests: tuple[str, ...] = ()
-    """Extras that the rule asks of every client."""
+    """Extras that the rule itself asks of every client."""
     discloses: tuple[Disclosure, ...] = ()
     """What leaves a site because of this rule, beyond weights and the sample count."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, weighting: Weighting | None = None, server_optimizer: ServerOptimizer | None = None
+    ) -> None:
+        self.weighting = weighting or BySamples()
+        self.server_optimizer = server_optimizer
         self.sampler: CohortSampler | None = None
         self.report = RoundReport()
         self.context: ServerContext | None = None
         self._current: Arrays = {}
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Extras asked of every client, the weighting's included."""
+        return tuple(dict.fromkeys(self.requests + self.weighting.requests))
+
+    @property
+    def manifest(self) -> tuple[Disclosure, ...]:
+        """Everything that leaves a site because of the rule, beyond weights and the sample count."""
+        return tuple(dict.fromkeys(self.discloses + self.weighting.discloses))
+
     def check(self, reply: ClientReply) -> None:
         """Raise ``InvalidReplyError`` for a reply that lacks what this rule needs."""
-        for request in self.requests:
+        for request in self.asks:
             if request not in reply.extras:
                 raise InvalidReplyError(f"the reply lacks {request!r}, which {type(self).__name__} needs")
+        self.weighting.check(reply, self.context)
 
     def weights(self, replies: Sequence[ClientReply]) -> Weights:
         """Return one weight a reply, shape (n,), non-negative, summing to 1."""
-        raise NotImplementedError
+        return self.weighting.weights(replies, self.report)
 
     def combine(self, replies: Sequence[ClientReply], weights: Weights) -> Arrays:
         """Combine the clients' models; here their weighted mean."""
         return weighted_mean([reply.arrays for reply in replies], weights)
 
     def server_step(self, current: Arrays, combined: Arrays) -> Arrays:
-        """Make the next global model; here the combination itself."""
-        return combined
+        """Make the next global model; without a server optimizer the combination itself."""
+        return combined if self.server_optimizer is None else self.server_optimizer.step(current, combined)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the rule's own state between rounds, as arrays by name."""
-        return {}
+        return {} if self.server_optimizer is None else self.server_optimizer.state_dict()
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        if state:
+        if self.server_optimizer is not None:
+            self.server_optimizer.load_state_dict(state)
+        elif state:
             raise ValueError(f"{type(self).__name__} keeps no state, got {sorted(state)}")
 
     def configure_train(
@@ -159,8 +149,8 @@ class AggregationRule(Strategy):
         cohort = nodes if self.sampler is None else self.sampler.sample(server_round, nodes)
         sent = config.copy()
         sent[protocol.SERVER_ROUND] = server_round
-        if self.requests and kind == MessageType.TRAIN:
-            sent[protocol.REQUESTS] = list(self.requests)
+        if self.asks and kind == MessageType.TRAIN:
+            sent[protocol.REQUESTS] = list(self.asks)
         content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: sent})
         return [Message(content, node, kind, group_id=str(server_round)) for node in cohort]
 

@@ -10,33 +10,11 @@ over the clients j that replied in round t; ``w_k`` is client k's model, ``n_k``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from strategies.base import AggregationRule, Weights
-from strategies.validation import ClientReply
-
-
-def sample_weights(num_examples: ArrayLike) -> Weights:
-    """Return ``p_k = n_k / sum_j n_j``.
-
-    Parameters
-    ----------
-    num_examples : array_like, shape (n,)
-        Samples of each client, positive.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Weights, float64, summing to 1.
-    """
-    counts = np.asarray(num_examples, np.float64)
-    if counts.ndim != 1 or not counts.size or not np.isfinite(counts).all() or (counts <= 0).any():
-        raise ValueError(f"num_examples must be a non-empty vector of positive numbers, got {num_examples!r}")
-    weights: Weights = counts / counts.sum()
-    return weights
+from strategies.base import AggregationRule
+from strategies.weighting import sample_weights
 
 
 def fedavg(models: ArrayLike, num_examples: ArrayLike) -> NDArray[np.float64]:
@@ -60,8 +38,12 @@ def fedavg(models: ArrayLike, num_examples: ArrayLike) -> NDArray[np.float64]:
 
 
 class FedAvg(AggregationRule):
-    """Federated averaging, the rule that others are measured against. It has no parameters."""
+    """Federated averaging, the rule that others are measured against.
 
-    def weights(self, replies: Sequence[ClientReply]) -> Weights:
-        """Weigh by sample counts."""
-        return sample_weights([reply.num_examples for reply in replies])
+    Parameters
+    ----------
+    weighting : Weighting, optional
+        How much each client counts (default: by sample counts, which is FedAvg).
+    server_optimizer : ServerOptimizer, optional
+        How the model moves along the average update (default: it becomes the average, which is FedAvg).
+    """

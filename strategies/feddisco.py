@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedbal.protocol import LABEL_COUNTS, Disclosure
-from strategies.base import AggregationRule, Weights
-from strategies.fedavg import sample_weights
+from strategies.base import AggregationRule
+from strategies.report import RoundReport, ServerContext
+from strategies.server_optimizers import ServerOptimizer
 from strategies.validation import ClientReply, InvalidReplyError
+from strategies.weighting import Weighting, Weights, sample_weights
 
 METRICS = ("kl", "l2", "l1", "cosine", "only_iid")
 
@@ -116,8 +118,8 @@ def _terms(shares: Weights, distances: Weights, a: float, b: float) -> Weights:
     return shares - (a * distances if a > 0 else 0.0) + b
 
 
-class FedDisco(AggregationRule):
-    """Discrepancy-aware weights over sample-count weights.
+class DiscrepancyAware(Weighting):
+    """FedDisco's weights, for any rule that averages.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ class FedDisco(AggregationRule):
         Normalise ``kl`` over the participants.
     target : sequence of float, optional
         Target label distribution, one positive number a class.
+    scale_by_cohort : bool (default: False)
+        Divide ``a`` and ``b`` by the number K of participants, so that they mean the same in every cohort size.
     """
 
     requests = (LABEL_COUNTS,)
@@ -150,8 +154,8 @@ class FedDisco(AggregationRule):
         metric: str = "kl",
         normalise: bool = True,
         target: Sequence[float] | None = None,
+        scale_by_cohort: bool = False,
     ) -> None:
-        super().__init__()
         if a < 0 or b < 0:
             raise ValueError(f"a and b must be >= 0, got a={a}, b={b}")
         if metric not in METRICS:
@@ -161,31 +165,59 @@ class FedDisco(AggregationRule):
         self.metric = metric
         self.normalise = normalise
         self.target = target
+        self.scale_by_cohort = scale_by_cohort
 
-    def check(self, reply: ClientReply) -> None:
+    def check(self, reply: ClientReply, context: ServerContext | None) -> None:
         """Require label counts: one non-negative number a class, not all zero."""
-        super().check(reply)
         counts = np.asarray(reply.extras[LABEL_COUNTS])
         if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.number):
             raise InvalidReplyError(f"{LABEL_COUNTS} must be a list of numbers")
-        expected = self.context.num_classes if self.context else counts.size
+        expected = context.num_classes if context else counts.size
         if counts.size != expected:
             raise InvalidReplyError(f"{LABEL_COUNTS} has {counts.size} entries for {expected} classes")
         if not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
             raise InvalidReplyError(f"{LABEL_COUNTS} must be non-negative with a positive sum")
 
-    def weights(self, replies: Sequence[ClientReply]) -> Weights:
+    def weights(self, replies: Sequence[ClientReply], report: RoundReport) -> Weights:
         """Weigh the survivors of the round; ``n_k`` and normalised ``d_k`` are relative to them."""
         counts = np.asarray([reply.extras[LABEL_COUNTS] for reply in replies], np.float64)
         distances = discrepancy(counts, self.metric, self.target, self.normalise)
-        sizes = [reply.num_examples for reply in replies]
-        weights = disco_weights(sizes, distances, self.a, self.b)
-        shares = sample_weights(sizes)
-        if (_terms(shares, distances, self.a, self.b) <= 0.0).all():
-            self.report.notes.append("FedDisco clipped every client; the weights are FedAvg's this round")
+        shares = sample_weights([reply.num_examples for reply in replies])
+        scale = len(replies) if self.scale_by_cohort else 1
+        a, b = self.a / scale, self.b / scale
+        if (_terms(shares, distances, a, b) <= 0.0).all():
+            report.notes.append("FedDisco clipped every client; the weights are FedAvg's this round")
+        if len(replies) * b > 2.0:
+            even = len(replies) * b / (1 + len(replies) * b)
+            report.notes.append(
+                f"FedDisco's b = {b:g} alone spreads {even:.0%} of the weight of {len(replies)} clients evenly; "
+                "lower b or set scale_by_cohort"
+            )
         for reply, share, distance in zip(replies, shares, distances, strict=True):
-            self.report.diagnostics[reply.node] = {
-                "sample_share": float(share),
-                "discrepancy": float(distance),
-            }
-        return weights
+            report.note_client(reply.node, sample_share=float(share), discrepancy=float(distance))
+        return disco_weights([reply.num_examples for reply in replies], distances, a, b)
+
+
+class FedDisco(AggregationRule):
+    """FedAvg with discrepancy-aware weights; a preset of that weighting.
+
+    Parameters
+    ----------
+    a, b, metric, normalise, target, scale_by_cohort
+        As in :class:`DiscrepancyAware`; ``a = b = 0`` is FedAvg.
+    server_optimizer : ServerOptimizer, optional
+        How the model moves along the average update.
+    """
+
+    def __init__(
+        self,
+        a: float = 0.5,
+        b: float = 0.1,
+        metric: str = "kl",
+        normalise: bool = True,
+        target: Sequence[float] | None = None,
+        scale_by_cohort: bool = False,
+        server_optimizer: ServerOptimizer | None = None,
+    ) -> None:
+        weighting = DiscrepancyAware(a, b, metric, normalise, target, scale_by_cohort)
+        super().__init__(weighting, server_optimizer)

@@ -17,6 +17,8 @@ told apart; ``mu = 0`` without stragglers is FedAvg.
 from __future__ import annotations
 
 from strategies.fedavg import FedAvg
+from strategies.server_optimizers import ServerOptimizer
+from strategies.weighting import Weighting
 
 
 class FedProx(FedAvg):
@@ -27,10 +29,19 @@ class FedProx(FedAvg):
     mu : float (default: 1.0)
         Proximal coefficient, >= 0, of the client update that this rule asks for. The paper searches
         0.001, 0.01, 0.1 and 1; 1 is its best value on Synthetic, MNIST and FEMNIST. 0 is FedAvg.
+    weighting : Weighting, optional
+        How much each client counts (default: by sample counts).
+    server_optimizer : ServerOptimizer, optional
+        How the model moves along the average update.
     """
 
-    def __init__(self, mu: float = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        mu: float = 1.0,
+        weighting: Weighting | None = None,
+        server_optimizer: ServerOptimizer | None = None,
+    ) -> None:
+        super().__init__(weighting, server_optimizer)
         if mu < 0.0:
             raise ValueError(f"mu must be >= 0, got {mu}")
         self.mu = mu

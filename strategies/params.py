@@ -6,9 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from fedbal.components import Choice, Component
 from fedbal.params import Params
+from fedbal.registry import Table
+from strategies import SERVER_OPTIMIZERS, WEIGHTINGS
+from strategies.parts import DiscoParams, Moments, Momentum, NonNegative, SecondMoment
 
-NonNegative = Annotated[float, Field(ge=0.0)]
+WeightingChoice = Annotated[Component, Choice(WEIGHTINGS)]
+OptimizerChoice = Annotated[Component, Choice(SERVER_OPTIMIZERS)]
+
+WEIGHTING = Field(None, description="How much each client counts; left out: by sample counts.")
+OPTIMIZER = Field(None, description="How the model moves along the average update; left out: all the way.")
 
 
 class StrategyParams(Params):
@@ -18,14 +26,38 @@ class StrategyParams(Params):
         """Return the client update that ``client.update: auto`` stands for."""
         return {"name": "standard"}
 
+    @classmethod
+    def parts(cls) -> dict[str, Table]:
+        """Return the tables of nested components, by key."""
+        return {"weighting": WEIGHTINGS, "server_optimizer": SERVER_OPTIMIZERS}
 
-class FedAvgParams(StrategyParams):
-    """FedAvg has no parameters."""
+
+class Weighted(StrategyParams):
+    """A rule whose weighting can be chosen."""
+
+    weighting: WeightingChoice | None = WEIGHTING
+
+
+class Averaging(Weighted):
+    """A rule whose weighting and server optimizer can both be chosen."""
+
+    server_optimizer: OptimizerChoice | None = OPTIMIZER
+
+
+class FedAvgParams(Averaging):
+    """FedAvg has no parameters of its own."""
 
     name: Literal["fedavg"] = "fedavg"
 
 
-class FedProxParams(StrategyParams):
+class UniformParams(StrategyParams):
+    """The uniform mean has no parameters of its own."""
+
+    name: Literal["uniform"] = "uniform"
+    server_optimizer: OptimizerChoice | None = OPTIMIZER
+
+
+class FedProxParams(Averaging):
     """FedProx: the proximal coefficient of the clients' objective."""
 
     name: Literal["fedprox"] = "fedprox"
@@ -39,20 +71,33 @@ class FedProxParams(StrategyParams):
         return {"name": "proximal", "mu": self.mu}
 
 
-class FedDiscoParams(StrategyParams):
-    """FedDisco: how strongly discrepancy lowers a client's weight."""
+class FedDiscoParams(StrategyParams, DiscoParams):
+    """FedDisco: FedAvg with discrepancy-aware weights."""
 
     name: Literal["feddisco"] = "feddisco"
-    a: NonNegative = Field(0.5, description="Weight of the discrepancy, >= 0. a = b = 0 is FedAvg.")
-    b: NonNegative = Field(0.1, description="Offset added to every client before clipping at 0, >= 0.")
-    metric: Literal["kl", "l2", "l1", "cosine", "only_iid"] = Field(
-        "kl", description="Distance between a client's label distribution and the target."
-    )
-    normalise: bool = Field(
-        True,
-        description="Divide kl discrepancies by their sum over the cohort, as the official code does; "
-        "false is the formula as printed in the paper. Concerns kl only.",
-    )
-    target: list[Annotated[float, Field(gt=0.0)]] | None = Field(
-        None, description="Target label distribution, one positive number a class; left out: uniform."
-    )
+    server_optimizer: OptimizerChoice | None = OPTIMIZER
+
+
+class FedAvgMParams(Weighted, Momentum):
+    """FedAvgM: FedAvg with momentum on the server."""
+
+    name: Literal["fedavgm"] = "fedavgm"
+
+
+class FedAdamParams(Weighted, SecondMoment):
+    """FedAdam."""
+
+    name: Literal["fedadam"] = "fedadam"
+    bias_correction: bool = Field(False, description="Bias correction as in Flower's FedAdam.")
+
+
+class FedYogiParams(Weighted, SecondMoment):
+    """FedYogi."""
+
+    name: Literal["fedyogi"] = "fedyogi"
+
+
+class FedAdagradParams(Weighted, Moments):
+    """FedAdagrad."""
+
+    name: Literal["fedadagrad"] = "fedadagrad"

@@ -7,11 +7,17 @@ import pytest
 
 from fedbal.protocol import to_arrays
 from strategies import STRATEGIES
-from strategies.base import AggregationRule, ServerContext
+from strategies.base import AggregationRule
 from strategies.fedavg import FedAvg, fedavg
+from strategies.report import ServerContext
 from tests.strategies.replies import MODEL, ask, error_reply, model, reply_to
 
-FEDAVG_VALUES = {"fedavg": {}, "fedprox": {"mu": 0.0}, "feddisco": {"a": 0.0, "b": 0.0}}
+FEDAVG_VALUES = {
+    "fedavg": {},
+    "fedprox": {"mu": 0.0},
+    "feddisco": {"a": 0.0, "b": 0.0},
+    "fedavgm": {"beta": 0.0},
+}
 COUNTS = [(8, 2), (1, 4), (5, 5)]
 SIZES = [10, 5, 10]
 

@@ -7,9 +7,9 @@ import pytest
 from flwr.app import ArrayRecord
 
 from fedbal.protocol import to_arrays, to_record
-from strategies.base import ServerContext
 from strategies.fedavg import FedAvg
 from strategies.feddisco import FedDisco
+from strategies.report import ServerContext
 from tests.strategies.replies import MODEL, ask, model, raw_array, reply_to
 
 
