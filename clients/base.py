@@ -32,6 +32,8 @@ class Batch(NamedTuple):
     """Labels, (b,), int64."""
     weight: Tensor | None = None
     """Sample weights, (b,): 1 for a real row, 0 for padding; None: all real."""
+    prior: Tensor | None = None
+    """What the loss needs of the class counts, (C,); the same for all batches of a client's round."""
 
 
 class Criterion(Protocol):

@@ -60,7 +60,7 @@ class AggregationRule(Strategy):
         self.sampler: CohortSampler | None = None
         self.report = RoundReport()
         self.context: ServerContext | None = None
-        self._current: Arrays = {}
+        self.current: Arrays = {}
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -91,6 +91,10 @@ class AggregationRule(Strategy):
         """Make the next global model; without a server optimizer the combination itself."""
         return combined if self.server_optimizer is None else self.server_optimizer.step(current, combined)
 
+    def sends(self) -> dict[str, ArrayRecord]:
+        """Return what goes to the clients with the model, by record name."""
+        return {}
+
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the rule's own state between rounds, as arrays by name."""
         return {} if self.server_optimizer is None else self.server_optimizer.state_dict()
@@ -106,21 +110,21 @@ class AggregationRule(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send the global model to the cohort."""
-        self._current = to_arrays(arrays)
+        self.current = to_arrays(arrays)
         return self._messages(server_round, arrays, config, grid, MessageType.TRAIN)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Validate the replies and make the next global model; nothing valid: the model stays."""
-        validated = validate(replies, signature(self._current), server_round, self.check)
+        validated = validate(replies, signature(self.current), server_round, self.check)
         self.report = RoundReport(dropped=dict(validated.dropped))
         if not validated.replies:
             return None, None
         weights = self.weights(validated.replies)
         combined = self.combine(validated.replies, weights)
-        following = self.server_step(self._current, combined)
-        self._current = following
+        following = self.server_step(self.current, combined)
+        self.current = following
         self.report.weights = {
             reply.node: float(weight) for reply, weight in zip(validated.replies, weights, strict=True)
         }
@@ -152,6 +156,9 @@ class AggregationRule(Strategy):
         if self.asks and kind == MessageType.TRAIN:
             sent[protocol.REQUESTS] = list(self.asks)
         content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: sent})
+        if kind == MessageType.TRAIN:
+            for name, record in self.sends().items():
+                content[name] = record
         return [Message(content, node, kind, group_id=str(server_round)) for node in cohort]
 
 

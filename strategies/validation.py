@@ -33,6 +33,8 @@ class ClientReply:
         Its metrics.
     extras : ConfigRecord
         What the rule asked for.
+    records : dict of dict of ndarray
+        Further array records of the reply, by name, same names and shapes as the model's where they share them.
     """
 
     node: int
@@ -40,6 +42,7 @@ class ClientReply:
     arrays: Arrays
     metrics: MetricRecord
     extras: ConfigRecord
+    records: dict[str, Arrays] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,16 +115,20 @@ def _decode(message: Message, reference: Mapping[str, SIGNATURE], server_round: 
     if not isinstance(weight, int | float) or not math.isfinite(weight) or weight <= 0:
         raise InvalidReplyError(f"{protocol.NUM_EXAMPLES} must be a positive finite number, got {weight!r}")
     extras = content.config_records.get(protocol.EXTRAS, ConfigRecord())
-    return ClientReply(
-        message.metadata.src_node_id, float(weight), _arrays(message, reference), metrics, extras
-    )
-
-
-def _arrays(message: Message, reference: Mapping[str, SIGNATURE]) -> Arrays:
     try:
-        record = protocol.arrays_of(message.content)
+        main = protocol.arrays_of(content)
     except ValueError as error:
         raise InvalidReplyError(str(error)) from error
+    arrays = _decoded(main, reference)
+    records = {}
+    for name, record in content.array_records.items():
+        if record is not main:
+            shared = {key: reference[key] for key in reference if key in record}
+            records[name] = _decoded(record, shared)
+    return ClientReply(message.metadata.src_node_id, float(weight), arrays, metrics, extras, records)
+
+
+def _decoded(record: ArrayRecord, reference: Mapping[str, SIGNATURE]) -> Arrays:
     missing, surplus = set(reference) - set(record), set(record) - set(reference)
     if missing or surplus:
         raise InvalidReplyError(f"array names differ: missing {sorted(missing)}, unknown {sorted(surplus)}")
