@@ -89,7 +89,9 @@ class ClassBalanced(Loss):
     def prior(self, counts: Tensor) -> Tensor:
         """Return the weight of every class, shape (C,)."""
         present = counts > 0
-        effective = -torch.expm1(counts.to(torch.float64) * torch.log(torch.tensor(self.beta, dtype=torch.float64)))
+        effective = -torch.expm1(
+            counts.to(torch.float64) * torch.log(torch.tensor(self.beta, dtype=torch.float64))
+        )
         raw = torch.where(present, (1.0 - self.beta) / torch.where(present, effective, 1.0), 0.0)
         return (raw * present.sum() / raw.sum()).to(torch.float32)
 

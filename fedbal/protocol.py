@@ -40,6 +40,8 @@ CODEC = "codec"
 FP32 = "fp32"
 LABEL_COUNTS = "label-counts"
 NORMALISED_STEPS = "normalised-steps"
+SCORE = "score"
+CONTRIBUTION = "contribution"
 CONTROL = "control"
 CONTROL_DELTA = "control-delta"
 

@@ -95,6 +95,10 @@ class AggregationRule(Strategy):
         """Return what goes to the clients with the model, by record name."""
         return {}
 
+    def config_for(self, node: int) -> ConfigRecord:
+        """Return config for one client alone, beside what all are told."""
+        return ConfigRecord()
+
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the rule's own state between rounds, as arrays by name."""
         return {} if self.server_optimizer is None else self.server_optimizer.state_dict()
@@ -159,7 +163,18 @@ class AggregationRule(Strategy):
         if kind == MessageType.TRAIN:
             for name, record in self.sends().items():
                 content[name] = record
-        return [Message(content, node, kind, group_id=str(server_round)) for node in cohort]
+        group = str(server_round)
+        return [Message(self._addressed(content, node), node, kind, group_id=group) for node in cohort]
+
+    def _addressed(self, content: RecordDict, node: int) -> RecordDict:
+        """Add what concerns one client alone; without any, all messages share one content."""
+        own = self.config_for(node)
+        if not own:
+            return content
+        addressed = protocol.copy_content(content)
+        addressed[protocol.ARRAYS] = content[protocol.ARRAYS]
+        protocol.config_of(addressed).update(own)
+        return addressed
 
 
 def weighted_mean(models: Sequence[Arrays], weights: Weights) -> Arrays:

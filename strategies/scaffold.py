@@ -60,7 +60,9 @@ class Scaffold(AggregationRule):
         super().check(reply)
         floating = {name for name, value in self.current.items() if np.issubdtype(value.dtype, np.inexact)}
         if set(reply.records.get(CONTROL_DELTA, {})) != floating:
-            raise InvalidReplyError(f"SCAFFOLD needs the array record {CONTROL_DELTA!r} with all floating arrays")
+            raise InvalidReplyError(
+                f"SCAFFOLD needs the array record {CONTROL_DELTA!r} with all floating arrays"
+            )
 
     def combine(self, replies: Sequence[ClientReply], weights: Weights) -> Arrays:
         """Average the models, and move the control by the mean change times S / N."""
@@ -70,7 +72,9 @@ class Scaffold(AggregationRule):
         share = len(replies) / known if known else 1.0
         for name, change in mean.items():
             before = self._control.get(name, np.zeros_like(change))
-            self._control[name] = (before.astype(np.float64) + share * change.astype(np.float64)).astype(change.dtype)
+            self._control[name] = (before.astype(np.float64) + share * change.astype(np.float64)).astype(
+                change.dtype
+            )
         return super().combine(replies, weights)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
