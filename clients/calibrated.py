@@ -32,7 +32,7 @@ class Shifted(Loss):
 class LogitAdjustment(Shifted):
     """``CE(z + tau log pi, y)`` with pi the class frequencies.
 
-    Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-Tail Learning via Logit Adjustment", ICLR 2021, equation (10).
+    Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-Tail Learning via Logit Adjustment", ICLR 2021, eq. (10).
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ updates ``D_k = w_k - w^t`` (trainable parameters, flattened) and prior weights 
     G = norm(1 - S),      E = norm(e),
     plus: c = norm(G + E),    times: c = norm(G * E),    w^{t+1} = w^t + sum_k c_k D_k,
 
-where ``norm`` clips at 1e-6 and divides by the sum. The client's score ``e_k = 1 - mean over rounds of v`` comes from
-``v``, the score in [0, 1] on its own validation data of the minus model
+where ``norm`` clips at 1e-6 and divides by the sum. The client's score ``e_k = 1 - mean over rounds of v`` comes
+from ``v``, the score in [0, 1] on its own validation data of the minus model
 ``w_{-k} = (w^t - c_k w_k^t) / (1 - c_k)``, the global model without its own part. The first release kept the prior
 uniform for ever (``prior="uniform"``).
 
@@ -63,7 +63,8 @@ def leave_one_out_cosines(updates: ArrayLike, prior: ArrayLike) -> NDArray[np.fl
     norms = np.linalg.norm(deltas, axis=1) * np.linalg.norm(others, axis=1)
     products = np.einsum("kp,kp->k", deltas, others)
     cosines: NDArray[np.float64] = np.where(norms > 0, products / np.where(norms > 0, norms, 1.0), 0.0)
-    return np.clip(cosines, -1.0, 1.0)
+    bounded: NDArray[np.float64] = np.clip(cosines, -1.0, 1.0)
+    return bounded
 
 
 def contribution_weights(mean_cosines: ArrayLike, scores: ArrayLike, mode: str = "plus") -> Weights:
