@@ -93,6 +93,7 @@ def load(
         classes=names,
         scaling=Scaling(255.0) if x.dtype == np.uint8 else Scaling(),
         columns=columns,
+        features=table.features,
         source=str(place),
         licence="the user's own",
     )
