@@ -58,14 +58,14 @@ def load(
     table = _read(place, label, features, request.client_column)
     if not len(table.x):
         raise UsageError(f"{place} has no rows.")
-    x = _rows(table.x, table.features, f"{place}: x")
+    x = as_rows(table.x, table.features, f"{place}: x")
     names = classes if classes is not None else table.classes
     y, y_test, names = encode(table.y, table.y_test, names, f"{place}: {label}")
     columns = dict(table.columns)
     if table.x_test is not None and y_test is not None:
         if table.x_test.shape[:1] != y_test.shape or not len(y_test):
             raise UsageError(f"{place}: x_test has shape {table.x_test.shape} for {len(y_test)} test labels.")
-        x_test = _rows(table.x_test, table.features, f"{place}: x_test")
+        x_test = as_rows(table.x_test, table.features, f"{place}: x_test")
         if x_test.shape[1:] != x.shape[1:] or x_test.dtype != x.dtype:
             raise UsageError(
                 f"{place}: rows of x_test are {x_test.dtype} {x_test.shape[1:]}, those of x {x.dtype} "
@@ -109,7 +109,7 @@ def _read(place: Path, label: str, features: Sequence[str] | None, client_column
     return from_columns(columns, place, label, features, client_column)
 
 
-def _rows(x: AnyArray, features: tuple[str, ...], where: str) -> AnyArray:
+def as_rows(x: AnyArray, features: tuple[str, ...], where: str) -> AnyArray:
     """Return vectors as float32 ``(n, d)`` and images channels first, uint8 or float32."""
     if x.dtype.kind not in "biuf":
         raise UsageError(f"{where} has type {x.dtype}; numbers are needed.")
