@@ -119,7 +119,8 @@ def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resum
 def _finish(
     directory: RunDirectory, scenario: Scenario, assembly: Assembly, end: Snapshot, totals: Totals
 ) -> dict[str, Any]:
-    arrays = {name: np.asarray(value, order="C") for name, value in end.arrays.items()}
+    whole = assembly.whole(end.arrays)
+    arrays = {name: np.asarray(value, order="C") for name, value in whole.items()}
     with disk_errors(directory.path):
         write_atomically(directory.path / MODEL, save(arrays))
     directory.write(
@@ -149,7 +150,7 @@ def _finish(
 def _fingerprints(assembly: Assembly) -> dict[str, Any]:
     return {
         "partition": assembly.federation.fingerprint(),
-        "initial": fingerprints.of_arrays(assembly.initial),
+        "initial": fingerprints.of_arrays(assembly.complete),
         "cohorts": None,
         "batches": None,
         "engine": assembly.engine,
@@ -163,7 +164,7 @@ def require_same(before: dict[str, Any], assembly: Assembly) -> None:
     """Refuse to go on with other data or another initial model than the run began with."""
     now = {
         "partition": assembly.federation.fingerprint(),
-        "initial": fingerprints.of_arrays(assembly.initial),
+        "initial": fingerprints.of_arrays(assembly.complete),
     }
     for key, value in now.items():
         if before.get(key) != value:

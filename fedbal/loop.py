@@ -124,7 +124,7 @@ class RoundLoop:
     def _round(self, server_round: int, arrays: Arrays) -> Snapshot:
         started = time.perf_counter()
         record = to_record(arrays)
-        cohort = self._sampler.sample(server_round, self._population.nodes)
+        cohort = self._cohort(server_round)
         clients = [self._population.client(node) for node in cohort]
         directives = self._systems.directives(server_round, clients)
         received = self._client_scores(server_round, cohort, record)
@@ -169,6 +169,16 @@ class RoundLoop:
                 notes=report.notes,
             )
 
+    def _cohort(self, server_round: int) -> list[int]:
+        """Choose whom to ask; what a user's own availability raises is one clear message."""
+        try:
+            return self._sampler.sample(server_round, self._population.nodes)
+        except Exception as error:
+            name = type(self._sampler.availability).__name__
+            raise RunError(
+                f"cohort.availability: {name} failed in round {server_round}: {type(error).__name__}: {error}"
+            ) from error
+
     def _messages(
         self,
         server_round: int,
@@ -177,6 +187,9 @@ class RoundLoop:
         directives: Mapping[int, Directive],
     ) -> list[Message]:
         """Let the strategy address the cohort, then apply what systems heterogeneity does to each client."""
+        if not cohort:
+            # Nobody is available; stock strategies would wait for nodes for ever.
+            return []
         offered = OfferedGrid(self._grid, cohort)
         config = ConfigRecord({protocol.SERVER_ROUND: server_round})
         with seeded_sampling(self._seed, server_round):

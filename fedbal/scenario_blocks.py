@@ -7,13 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clients import LOSSES, OPTIMIZERS, UPDATES
-from clients.params import CrossEntropyParams, SGDParams
+from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
 from fedbal.params import Params
+from strategies import AVAILABILITIES
+from strategies.params import UniformParams
 
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Prefix = Annotated[str, Field(min_length=1)]
+Prefixes = Prefix | Annotated[list[Prefix], Field(min_length=1)]
+"""Names of modules or tensors of a model, one or several."""
 
 EXCLUSIVE: dict[tuple[str, ...], str] = {
     ("client", "local_epochs"): "local_steps",
@@ -62,8 +67,15 @@ class ClientBlock(Params):
     )
     local_steps: Count | None = Field(None, description="Minibatch steps a round instead, >= 1.")
     batch_size: Count = Field(32, description="Samples a minibatch, >= 1.")
-    optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd")] = Field(
+    optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd", custom=CustomOptimizerParams)] = Field(
         default_factory=SGDParams, description="Local optimizer."
+    )
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="Largest L2 norm of a minibatch's gradient over all parameters, > 0; left out: not clipped.",
+    )
+    augment: AugmentParams = Field(
+        AugmentParams(), description="Random changes of training images; nothing unless asked for."
     )
 
     @field_validator("local_steps")
@@ -81,7 +93,7 @@ class ClientBlock(Params):
 
 
 class CohortBlock(Params):
-    """How many clients take part in a round."""
+    """How many clients take part in a round, and which ones are likely to."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["fraction", "size"]}})
 
@@ -89,6 +101,9 @@ class CohortBlock(Params):
         None, description="Share of the clients that have data, in (0, 1]; 1 unless size is given."
     )
     size: Count | None = Field(None, description="Number of clients instead, >= 1.")
+    availability: Annotated[Component, Choice(AVAILABILITIES)] = Field(
+        default_factory=UniformParams, description="Who can be asked in a round."
+    )
 
     @field_validator("size")
     @classmethod
@@ -102,6 +117,26 @@ class CohortBlock(Params):
         if self.fraction is None and self.size is None:
             object.__setattr__(self, "fraction", 1.0)
         return self
+
+
+class PretrainedBlock(Params):
+    """Initial tensors from a file instead of the seed, and parts of the model that do not train."""
+
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="A local safetensors file whose tensors have the names of the model's."
+    )
+    only: Prefixes | None = Field(
+        None,
+        description="Parts to take from the file, such as features; left out: every tensor that the model has.",
+    )
+    freeze: Prefixes = Field(
+        "none",
+        description="Parts that do not train and do not travel: none, loaded (all that the file gave), or names "
+        "such as features.",
+    )
+    strict: bool = Field(
+        False, description="Whether the file must hold every tensor of the model (of `only`) and no other."
+    )
 
 
 class Stragglers(Params):

@@ -28,4 +28,26 @@ STRATEGIES = Table(
     },
 )
 
-__all__ = ["STRATEGIES"]
+AVAILABILITIES = Table(
+    "availability",
+    {
+        "uniform": Entry(
+            "strategies.cohort:Uniform",
+            "strategies.params:UniformParams",
+            "every client is asked with the same probability",
+        ),
+        "size_proportional": Entry(
+            "strategies.cohort:SizeProportional",
+            "strategies.params:SizeProportionalParams",
+            "clients are drawn one by one with probability proportional to their training samples",
+        ),
+        "label_correlated": Entry(
+            "strategies.cohort:LabelCorrelated",
+            "strategies.params:LabelCorrelatedParams",
+            "clients come and go over the rounds with the class that dominates their data",
+            "Eichner et al., ICML 2019; Xiang et al., NeurIPS 2024",
+        ),
+    },
+)
+
+__all__ = ["AVAILABILITIES", "STRATEGIES"]
