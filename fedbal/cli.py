@@ -9,7 +9,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__
+from fedbal import __version__, cli_tools
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -233,6 +233,9 @@ def schema() -> None:
     from fedbal.scenario import json_schema
 
     say(json.dumps(json_schema(), indent=2))
+
+
+cli_tools.register(app)
 
 
 def main() -> None:
