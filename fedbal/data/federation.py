@@ -128,7 +128,6 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         validation=block.validation,
         test=block.client_test,
         seed=seed,
-        purpose="client-split",
     )
     clients = len(assignment.names)
     train, validation, test = (

@@ -11,7 +11,7 @@ from fedbal.data.columns import identities
 from fedbal.data.dataset import AnyArray, Dataset, Request, Scaling
 from fedbal.data.labels import encode
 from fedbal.data.places import find
-from fedbal.data.splits import TEST, split
+from fedbal.data.splits import hold_out
 from fedbal.data.table_columns import from_columns, read_csv, read_parquet
 from fedbal.data.table_npz import RawTable, read_npz
 from fedbal.errors import UsageError
@@ -34,8 +34,8 @@ def load(
     Parameters
     ----------
     request : Request
-        Its client column is no feature; with one, the test rows are drawn within every client and class, so
-        that each client is represented as far as its size allows, else within every class.
+        Its client column is no feature; with one, the test rows come from every client and class by its size,
+        so that each client is represented, else from every class.
     path : str
         ``.npz``, ``.csv`` or ``.parquet``.
     label : str
@@ -75,8 +75,7 @@ def load(
         owner = np.zeros_like(y)
         if request.client_column in columns:
             owner = identities(columns[request.client_column], request.client_column)[1]
-        part = split(owner, y, len(names), validation=0.0, test=test, seed=request.seed, purpose="test")
-        held_out = part == TEST
+        held_out = hold_out(owner, y, len(names), share=test, seed=request.seed)
         if not held_out.any():
             raise UsageError(
                 f"{place}: {len(y)} rows are too few to hold out {test:g} of them as test set; raise "
