@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 from torch import nn
 
 from clients.base import ClientUpdate, LocalRound, Tensors
@@ -19,10 +20,20 @@ from clients.optimizers import Optimizer
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
 from fedbal import protocol
-from fedbal.protocol import to_arrays, to_record
+from fedbal.protocol import Disclosure, to_arrays, to_record
 
 CLIENT_RAISED = 2
 """Flower's error code for a ClientApp that raised."""
+
+EVALUATION_DISCLOSURES = (
+    Disclosure(
+        name=protocol.CONFUSION,
+        size="16 bytes for each pair of true and predicted class that occurs",
+        frequency="every evaluation",
+        privacy="reveals how many test samples of each class the client has, and what they are taken for",
+    ),
+)
+"""What a client's evaluation sends beyond its number of test samples, how many are right, and their mean loss."""
 
 DataOf = Callable[[Context], ClientData]
 Handler = Callable[[Message, Context], RecordDict]
@@ -88,7 +99,7 @@ def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
 
     @app.evaluate()
     def _evaluate(message: Message, context: Context) -> Message:
-        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m))
+        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m, c))
 
     @app.query()
     def _query(message: Message, context: Context) -> Message:
@@ -147,13 +158,37 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     return content
 
 
-def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
+def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
+    config = protocol.config_of(message.content)
     received = _received(trainer, message, data)
     confusion, loss = evaluate(trainer.model, received, data.test, trainer.num_classes)
     samples = len(data.test)
     metrics = MetricRecord({protocol.NUM_EXAMPLES: samples, protocol.CORRECT: int(np.trace(confusion))})
     metrics[protocol.LOSS] = loss / max(samples, 1)
-    return RecordDict({protocol.METRICS: metrics})
+    # Apart from the metrics: stock strategies average every metric and want the same ones of every client.
+    extras = ConfigRecord({protocol.CONFUSION: _sparse(confusion)})
+    local = LocalRound(
+        round=int(config.get(protocol.SERVER_ROUND, 0)),  # type: ignore[arg-type]
+        received=received,
+        data=data,
+        num_classes=trainer.num_classes,
+        config=config,
+        state=context.state,
+    )
+    personal = trainer.update.personal(local)
+    if personal is not None:
+        confusion, loss = evaluate(trainer.model, personal, data.test, trainer.num_classes)
+        extras[protocol.PERSONAL + protocol.CONFUSION] = _sparse(confusion)
+        extras[protocol.PERSONAL + protocol.LOSS] = loss / max(samples, 1)
+    return RecordDict({protocol.METRICS: metrics, protocol.EXTRAS: extras})
+
+
+def _sparse(confusion: NDArray[np.int64]) -> list[int]:
+    """Return the non-zero cells as (cell, count) pairs: never more of them than samples."""
+    flat = confusion.ravel()
+    cells = np.flatnonzero(flat)
+    pairs: list[int] = np.stack([cells, flat[cells]], axis=1).ravel().tolist()
+    return pairs
 
 
 def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:

@@ -156,6 +156,17 @@ def train(
 
 
 @torch.no_grad()
+def predict(
+    model: nn.Module, state: Mapping[str, Tensor], split: Split, batch_size: int = 512
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over a split in order: logits ``(b, C)`` and labels ``(b,)`` of each batch."""
+    model.eval()
+    tensors = dict(state)
+    for x, y in split.batches(batch_size):
+        yield functional_call(model, tensors, (x,)), y
+
+
+@torch.no_grad()
 def evaluate(
     model: nn.Module, state: Mapping[str, Tensor], split: Split, num_classes: int, batch_size: int = 512
 ) -> tuple[NDArray[np.int64], float]:
@@ -166,12 +177,9 @@ def evaluate(
     tuple of (ndarray, float)
         Confusion matrix (C, C), rows true and columns predicted classes, and the sum of cross-entropies.
     """
-    model.eval()
     confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=split.pool.device)
     loss = torch.zeros((), dtype=torch.float64, device=split.pool.device)
-    tensors = dict(state)
-    for x, y in split.batches(batch_size):
-        logits = functional_call(model, tensors, (x,))
+    for logits, y in predict(model, state, split, batch_size):
         loss += F.cross_entropy(logits, y, reduction="sum").to(torch.float64)
         cells = y * num_classes + logits.argmax(1)
         confusion += torch.bincount(cells, minlength=num_classes * num_classes)

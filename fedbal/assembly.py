@@ -20,6 +20,7 @@ from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
 from fedbal.grid.work import NodeDirectory
+from fedbal.groups import ClassGroups, class_groups
 from fedbal.loop import Schedule
 from fedbal.params import CustomParams
 from fedbal.population import Population
@@ -120,7 +121,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
-        test=GlobalTest(network.to(device), test_split(federation, device), dataset.num_classes),
+        test=GlobalTest(network.to(device), test_split(federation, device), _groups(scenario, federation)),
         initial=initial,
         complete=complete,
         load=Load(
@@ -178,7 +179,9 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         raise UsageError(
             "no client has any training sample; lower data.validation, data.client_test or clients."
         )
-    testers = np.flatnonzero(federation.client_test.sizes > 0)
+    held_out = np.array(federation.unseen, np.int64)
+    unseen = frozenset((held_out[federation.client_test.sizes[held_out] > 0] + 2).tolist())
+    testers = np.setdiff1d(np.flatnonzero(federation.client_test.sizes > 0), held_out)
     wanted = scenario.evaluation.clients
     if isinstance(wanted, int):
         order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
@@ -189,7 +192,16 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         client=_client_of,
         keys=_KeyOf(federation),
         samples=sizes,
+        unseen=unseen,
     )
+
+
+def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
+    chosen = scenario.evaluation.groups
+    low, high = chosen.thresholds
+    first, second = chosen.shares
+    counts = federation.label_counts().sum(axis=0)
+    return class_groups(counts, chosen.rule, (low, high), (first, second))
 
 
 def _sampler(scenario: Scenario, federation: Federation, population: Population) -> CohortSampler:

@@ -26,14 +26,17 @@ from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
     MODEL,
+    ROUNDS,
     SCENARIO,
     SUMMARY,
     RunDirectory,
     disk_errors,
+    read_rows,
     to_json,
     write_atomically,
 )
 from fedbal.scenario import Scenario
+from fedbal.summary import last_tenth
 
 
 def drive(
@@ -81,6 +84,7 @@ def drive(
         systems=assembly.systems,
         schedule=assembly.schedule,
         test=assembly.test,
+        num_classes=assembly.federation.dataset.num_classes,
         journal=journal,
         signals=signals,
     )
@@ -136,6 +140,7 @@ def _finish(
         "seed": seeds.partition if same else dict(seeds),
         "rounds": end.round,
         "final": totals.last_test,
+        "last_10_percent": last_tenth(read_rows(directory.path / ROUNDS), scenario.rounds),
         "best": totals.best,
         "seconds": {"total": totals.seconds, "simulated": totals.simulated_seconds},
         "bytes": {"up": totals.bytes_up, "down": totals.bytes_down},

@@ -42,6 +42,10 @@ LABEL_COUNTS = "label-counts"
 
 CORRECT = "correct"
 LOSS = "loss"
+CONFUSION = "confusion"
+"""Extras of an evaluation: pairs (cell, count) of the non-zero cells, cell = true class * C + predicted class."""
+PERSONAL = "personal-"
+"""Prefix of an evaluation's extras that concern the client's personal model."""
 
 CLIENT_KEY = "client"
 """Node config: the client's stable key, its index in simulation and the site's name on a device."""

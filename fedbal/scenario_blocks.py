@@ -16,6 +16,7 @@ from strategies.params import UniformParams
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Prefix = Annotated[str, Field(min_length=1)]
 Prefixes = Prefix | Annotated[list[Prefix], Field(min_length=1)]
 """Names of modules or tensors of a model, one or several."""
@@ -171,6 +172,31 @@ class SystemsBlock(Params):
     speed: Speed = Field(Speed(), description="Client speeds on the simulated clock.")
 
 
+class GroupsBlock(Params):
+    """What makes a class many-, medium- or few-shot, by the global training counts."""
+
+    rule: Literal["auto", "counts", "share"] = Field(
+        "auto",
+        description="By training samples, or by cumulative share of the classes from common to rare; auto: "
+        "counts, or share when no class is below the lower threshold.",
+    )
+    thresholds: Annotated[list[Count], Field(min_length=2, max_length=2)] = Field(
+        [20, 100], description="Rule counts: few below the first, many above the second; ascending."
+    )
+    shares: Annotated[list[Percent], Field(min_length=2, max_length=2)] = Field(
+        [75.0, 95.0],
+        description="Rule share: many while the classes before hold less than the first percentage of all "
+        "samples, medium while less than the second; ascending.",
+    )
+
+    @field_validator("thresholds", "shares")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        if value[0] > value[1]:
+            raise ValueError(f"must ascend; did you mean [{value[1]:g}, {value[0]:g}]?")
+        return value
+
+
 class EvaluationBlock(Params):
     """When and on whom the received model is evaluated."""
 
@@ -181,6 +207,7 @@ class EvaluationBlock(Params):
     min_client_samples: Annotated[int, Field(ge=0)] = Field(
         30, description="Clients with fewer test samples are left out of the spread over clients, >= 0."
     )
+    groups: GroupsBlock = Field(GroupsBlock(), description="Many-, medium- and few-shot classes.")
 
 
 class RuntimeBlock(Params):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fedbal import protocol
 from fedbal.protocol import Arrays, Disclosure, to_arrays, to_record
+from strategies.alignment import alignment
 from strategies.cohort import CohortSampler
 from strategies.validation import ClientReply, InvalidReplyError, Validated, signature, validate
 
@@ -128,6 +129,9 @@ class AggregationRule(Strategy):
         if not validated.replies:
             return None, None
         weights = self.weights(validated.replies)
+        models = [reply.arrays for reply in validated.replies]
+        for reply, numbers in zip(validated.replies, alignment(self._current, models, weights), strict=True):
+            self.report.diagnostics.setdefault(reply.node, {}).update(numbers)
         combined = self.combine(validated.replies, weights)
         following = self.server_step(self._current, combined)
         self._current = following
