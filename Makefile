@@ -3,7 +3,7 @@
 # make venv   only install
 
 VENV ?= .venv
-EXTRAS := sim,data,report,dev
+EXTRAS := sim,data,report,export,dev
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 

@@ -45,7 +45,48 @@ OPTIMIZERS = Table(
             "clients.params:SGDParams",
             "stochastic gradient descent with optional momentum and weight decay, as in torch.optim.SGD",
         ),
+        "adam": Entry(
+            "clients.optimizers:Adam",
+            "clients.params:AdamParams",
+            "adaptive moments, fresh in every round, as in torch.optim.Adam",
+            "Kingma and Ba, ICLR 2015",
+        ),
+        "adamw": Entry(
+            "clients.optimizers:AdamW",
+            "clients.params:AdamWParams",
+            "Adam with decoupled weight decay, as in torch.optim.AdamW",
+            "Loshchilov and Hutter, ICLR 2019",
+        ),
     },
 )
 
-__all__ = ["LOSSES", "OPTIMIZERS", "UPDATES"]
+SCHEDULES = Table(
+    "learning-rate schedule",
+    {
+        "constant": Entry(
+            "clients.schedules:Constant", "clients.params:ConstantParams", "the same rate in every round"
+        ),
+        "cosine": Entry(
+            "clients.schedules:Cosine",
+            "clients.params:CosineParams",
+            "half a cosine from the full rate to a final share of it",
+            "Loshchilov and Hutter, ICLR 2017",
+        ),
+        "step": Entry(
+            "clients.schedules:Step", "clients.params:StepParams", "a drop by a factor every so many rounds"
+        ),
+        "exponential": Entry(
+            "clients.schedules:Exponential",
+            "clients.params:ExponentialParams",
+            "the same factor from each round to the next",
+        ),
+        "warmup_cosine": Entry(
+            "clients.schedules:WarmupCosine",
+            "clients.params:WarmupCosineParams",
+            "a linear rise, then half a cosine",
+            "Goyal et al., arXiv 1706.02677; Loshchilov and Hutter, ICLR 2017",
+        ),
+    },
+)
+
+__all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULES", "UPDATES"]

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 from torch import nn
 
 from clients.base import ClientUpdate, LocalRound, Tensors
 from clients.data import ClientData
+from clients.groups import shared_names
 from clients.optimizers import Optimizer
-from clients.training import LocalPlan, evaluate, train
+from clients.schedules import Constant, LearningRateSchedule, scheduled
+from clients.training import LocalPlan, StepOptions, evaluate, train
 from fedbal import protocol
-from fedbal.protocol import to_arrays, to_record
+from fedbal.protocol import Disclosure, to_arrays, to_record
 
 CLIENT_RAISED = 2
 """Flower's error code for a ClientApp that raised."""
+
+EVALUATION_DISCLOSURES = (
+    Disclosure(
+        name=protocol.CONFUSION,
+        size="16 bytes for each pair of true and predicted class that occurs",
+        frequency="every evaluation",
+        privacy="reveals how many test samples of each class the client has, and what they are taken for",
+    ),
+)
+"""What a client's evaluation sends beyond its number of test samples, how many are right, and their mean loss."""
 
 DataOf = Callable[[Context], ClientData]
 Handler = Callable[[Message, Context], RecordDict]
@@ -32,7 +46,7 @@ class Trainer:
     Attributes
     ----------
     model : nn.Module
-        One resident model; its own tensors are never used, only its structure.
+        One resident model; only its structure and its frozen tensors are used, the others come in messages.
     update : ClientUpdate
         What is minimised locally.
     optimizer : Optimizer
@@ -43,6 +57,12 @@ class Trainer:
         Classes of the task.
     seed : int
         Training seed of the minibatch streams.
+    rounds : int
+        Rounds of the run, which a learning-rate schedule may depend on.
+    schedule : LearningRateSchedule
+        Learning rate over the rounds.
+    options : StepOptions
+        Gradient clipping and augmentation.
     """
 
     model: nn.Module
@@ -51,6 +71,14 @@ class Trainer:
     plan: LocalPlan
     num_classes: int
     seed: int
+    rounds: int = 1
+    schedule: LearningRateSchedule = field(default_factory=Constant)
+    options: StepOptions = field(default_factory=StepOptions)
+
+    @cached_property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the tensors that messages carry."""
+        return shared_names(self.model)
 
 
 def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
@@ -71,7 +99,7 @@ def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
 
     @app.evaluate()
     def _evaluate(message: Message, context: Context) -> Message:
-        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m))
+        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m, c))
 
     @app.query()
     def _query(message: Message, context: Context) -> Message:
@@ -93,7 +121,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
     local = LocalRound(
         round=server_round,
-        received=_received(trainer.model, message, data),
+        received=_received(trainer, message, data),
         data=data,
         num_classes=trainer.num_classes,
         config=config,
@@ -110,7 +138,8 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         None if work is None else int(work),  # type: ignore[arg-type]
     )
     frozen = trainer.update.before(local)
-    trained, loss = train(trainer.model, trainer.update, trainer.optimizer, local, frozen, batches)
+    optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
+    trained, loss = train(trainer.model, trainer.update, optimizer, local, frozen, batches, trainer.options)
     extras = dict(trainer.update.after(local, trained))
     extras.update(_requested(config, data, trainer.num_classes))
     content = RecordDict(
@@ -129,13 +158,37 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     return content
 
 
-def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
-    received = _received(trainer.model, message, data)
+def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
+    config = protocol.config_of(message.content)
+    received = _received(trainer, message, data)
     confusion, loss = evaluate(trainer.model, received, data.test, trainer.num_classes)
     samples = len(data.test)
     metrics = MetricRecord({protocol.NUM_EXAMPLES: samples, protocol.CORRECT: int(np.trace(confusion))})
     metrics[protocol.LOSS] = loss / max(samples, 1)
-    return RecordDict({protocol.METRICS: metrics})
+    # Apart from the metrics: stock strategies average every metric and want the same ones of every client.
+    extras = ConfigRecord({protocol.CONFUSION: _sparse(confusion)})
+    local = LocalRound(
+        round=int(config.get(protocol.SERVER_ROUND, 0)),  # type: ignore[arg-type]
+        received=received,
+        data=data,
+        num_classes=trainer.num_classes,
+        config=config,
+        state=context.state,
+    )
+    personal = trainer.update.personal(local)
+    if personal is not None:
+        confusion, loss = evaluate(trainer.model, personal, data.test, trainer.num_classes)
+        extras[protocol.PERSONAL + protocol.CONFUSION] = _sparse(confusion)
+        extras[protocol.PERSONAL + protocol.LOSS] = loss / max(samples, 1)
+    return RecordDict({protocol.METRICS: metrics, protocol.EXTRAS: extras})
+
+
+def _sparse(confusion: NDArray[np.int64]) -> list[int]:
+    """Return the non-zero cells as (cell, count) pairs: never more of them than samples."""
+    flat = confusion.ravel()
+    cells = np.flatnonzero(flat)
+    pairs: list[int] = np.stack([cells, flat[cells]], axis=1).ravel().tolist()
+    return pairs
 
 
 def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
@@ -147,13 +200,14 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     return content
 
 
-def _received(model: nn.Module, message: Message, data: ClientData) -> Tensors:
-    """Return the model of a message in the names, order and dtypes of the client's own.
+def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:
+    """Return the model of a message in the names, order and dtypes of the client's own shared tensors.
 
     Stock Flower strategies may number the arrays, sort them by name or send float64.
     """
     arrays = to_arrays(protocol.arrays_of(message.content))
-    expected = model.state_dict()
+    own_state = trainer.model.state_dict()
+    expected = {name: own_state[name] for name in trainer.shared}
     if len(arrays) != len(expected):
         raise ValueError(f"the model has {len(expected)} arrays, the message {len(arrays)}")
     if set(arrays) != set(expected):

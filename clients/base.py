@@ -101,3 +101,11 @@ class ClientUpdate(ABC):
     def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
         """Return extras for the reply, by name, and write ``local.state`` if the update keeps state."""
         return {}
+
+    def personal(self, local: LocalRound) -> Tensors | None:
+        """Return the client's own model, all tensors of it, to be evaluated beside the received one.
+
+        Called when the client evaluates; reads ``local.received`` and ``local.state`` and writes neither. None:
+        this client has no model of its own (yet).
+        """
+        return None

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from fedbal.params import Params
+from clients import SCHEDULES
+from fedbal.components import Choice, Component
+from fedbal.params import CustomParams, Params
+
+Rate = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(gt=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class StandardParams(Params):
@@ -30,10 +39,107 @@ class CrossEntropyParams(Params):
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
-class SGDParams(Params):
+class ConstantParams(Params):
+    """The same rate in every round."""
+
+    name: Literal["constant"] = "constant"
+
+
+class CosineParams(Params):
+    """Half a cosine over the rounds of the run."""
+
+    name: Literal["cosine"] = "cosine"
+    final: Share = Field(0.0, description="Share of the rate that is left at the end, in [0, 1].")
+
+
+class StepParams(Params):
+    """A drop every so many rounds."""
+
+    name: Literal["step"] = "step"
+    every: Count = Field(description="Rounds between two drops, >= 1.")
+    gamma: Factor = Field(0.1, description="Factor of a drop, in (0, 1].")
+
+
+class ExponentialParams(Params):
+    """The same factor from each round to the next."""
+
+    name: Literal["exponential"] = "exponential"
+    gamma: Factor = Field(description="Factor from one round to the next, in (0, 1].")
+
+
+class WarmupCosineParams(Params):
+    """A linear rise, then half a cosine over the remaining rounds."""
+
+    name: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_rounds: Count = Field(description="Rounds until the full rate, >= 1.")
+    start: Factor = Field(0.1, description="Share of the rate in the first round, in (0, 1].")
+    final: Share = Field(0.0, description="Share of the rate that is left at the end, in [0, 1].")
+
+
+Schedule = Annotated[Component, Choice(SCHEDULES)]
+SCHEDULE = Field(
+    default_factory=ConstantParams,
+    description="Learning rate over the rounds: a factor on lr that is the same for all clients of a round.",
+)
+
+
+class OptimizerParams(Params):
+    """What every optimizer declares."""
+
+    schedule: Schedule = SCHEDULE
+
+    def kwargs(self) -> dict[str, Any]:
+        """Return the constructor arguments: the schedule is applied around the optimizer."""
+        return {key: value for key, value in super().kwargs().items() if key != "schedule"}
+
+
+class CustomOptimizerParams(CustomParams):
+    """A user's own optimizer; with a schedule it keeps its rate in an attribute ``lr``."""
+
+    schedule: Schedule = SCHEDULE
+
+
+class SGDParams(OptimizerParams):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"] = "sgd"
-    lr: Annotated[float, Field(gt=0.0)] = Field(0.1, description="Learning rate, > 0.")
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.0, description="Momentum in [0, 1).")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="L2 coefficient, >= 0.")
+    lr: Rate = Field(0.1, description="Learning rate, > 0.")
+    momentum: Decay = Field(0.0, description="Momentum in [0, 1).")
+    weight_decay: NonNegative = Field(0.0, description="L2 coefficient, >= 0.")
+    nesterov: bool = Field(False, description="Nesterov's momentum; needs momentum > 0.")
+
+    @field_validator("nesterov")
+    @classmethod
+    def _with_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("momentum") == 0.0:
+            raise ValueError("needs client.optimizer.momentum > 0; give one, or leave nesterov out")
+        return value
+
+
+class AdamParams(OptimizerParams):
+    """Adam."""
+
+    name: Literal["adam"] = "adam"
+    lr: Rate = Field(0.001, description="Learning rate, > 0.")
+    beta1: Decay = Field(0.9, description="Decay of the first moment, in [0, 1).")
+    beta2: Decay = Field(0.999, description="Decay of the second moment, in [0, 1).")
+    eps: Rate = Field(1e-8, description="Added to the denominator, > 0.")
+    weight_decay: NonNegative = Field(0.0, description="L2 coefficient, >= 0.")
+
+
+class AdamWParams(AdamParams):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"] = "adamw"  # type: ignore[assignment]
+    weight_decay: NonNegative = Field(0.01, description="Decoupled decay coefficient, >= 0.")
+
+
+class AugmentParams(Params):
+    """Random changes of training images."""
+
+    crop_padding: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Pixels of zeros around a training image before a random crop back to its size, >= 0; 0: no "
+        "crop.",
+    )
+    horizontal_flip: bool = Field(False, description="Mirror a training image with probability 1/2.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,10 +12,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from clients.augment import Augmentation
 from clients.base import Batch, ClientUpdate, Frozen, LocalRound, Tensors
 from clients.data import Split
-from clients.optimizers import Optimizer
+from clients.groups import training_mode
+from clients.optimizers import Optimizer, clip
 from fedbal.seeding import stream
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What is done to the batch and to the gradient of every local step; the default is nothing.
+
+    Attributes
+    ----------
+    clip_norm : float, optional
+        Largest L2 norm of the gradient over all parameters, > 0.
+    augment : Augmentation
+        Random changes of training images.
+    seed : int
+        Training seed of the augmentation's stream.
+    """
+
+    clip_norm: float | None = None
+    augment: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +97,9 @@ class LocalPlan:
             yield order[start : start + self.batch_size]
 
 
+_PLAIN = StepOptions()
+
+
 def split_state(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[Tensors, Tensors]:
     """Split named tensors into trainable parameters and everything else, as fresh copies."""
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -91,15 +115,18 @@ def train(
     local: LocalRound,
     frozen: Frozen,
     minibatches: Iterator[NDArray[np.int64]],
+    options: StepOptions = _PLAIN,
 ) -> tuple[Tensors, float]:
     """Train from the received model.
+
+    What the message did not bring, the frozen tensors, is the model's own.
 
     Returns
     -------
     tuple of (Tensors, float)
-        All tensors of the model's state after training, and the mean training loss over all samples seen.
+        All received tensors after training, and the mean training loss over all samples seen.
     """
-    model.train()
+    training_mode(model)
     params, buffers = split_state(model, local.received)
 
     def forward(values: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -110,17 +137,33 @@ def train(
     names = list(params)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
     seen = 0
+    draws = options.augment.draws(options.seed, local.data.key, local.round)
     for positions in minibatches:
-        batch = Batch(*local.data.train.batch(positions))
+        x, y = local.data.train.batch(positions)
+        batch = Batch(options.augment(x, draws), y)
         leaves = {name: value.requires_grad_() for name, value in params.items()}
         loss = update.loss(forward, leaves, batch, frozen)
         gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
         params = {name: value.detach() for name, value in leaves.items()}
-        optimizer.step(params, dict(zip(names, gradients, strict=True)), state)
+        named = dict(zip(names, gradients, strict=True))
+        if options.clip_norm is not None:
+            named = clip(named, options.clip_norm)
+        optimizer.step(params, named, state)
         total += loss.detach().to(torch.float64) * len(positions)
         seen += len(positions)
     trained = {name: params.get(name, buffers.get(name)) for name in local.received}
     return {name: value for name, value in trained.items() if value is not None}, float(total) / max(seen, 1)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, state: Mapping[str, Tensor], split: Split, batch_size: int = 512
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over a split in order: logits ``(b, C)`` and labels ``(b,)`` of each batch."""
+    model.eval()
+    tensors = dict(state)
+    for x, y in split.batches(batch_size):
+        yield functional_call(model, tensors, (x,)), y
 
 
 @torch.no_grad()
@@ -134,12 +177,9 @@ def evaluate(
     tuple of (ndarray, float)
         Confusion matrix (C, C), rows true and columns predicted classes, and the sum of cross-entropies.
     """
-    model.eval()
     confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=split.pool.device)
     loss = torch.zeros((), dtype=torch.float64, device=split.pool.device)
-    tensors = dict(state)
-    for x, y in split.batches(batch_size):
-        logits = functional_call(model, tensors, (x,))
+    for logits, y in predict(model, state, split, batch_size):
         loss += F.cross_entropy(logits, y, reduction="sum").to(torch.float64)
         cells = y * num_classes + logits.argmax(1)
         confusion += torch.bincount(cells, minlength=num_classes * num_classes)

@@ -1,4 +1,4 @@
-"""The commands as Python functions: ``fedbal.load``, ``fedbal.run``, ``fedbal.resume``."""
+"""The commands as Python functions: ``fedbal.load``, ``run``, ``resume``, ``open_run``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,89 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedbal.scenario import Scenario, from_mapping, load
+import yaml
+
+from fedbal import scenario as scenarios
+from fedbal.errors import UsageError
+from fedbal.scenario import Scenario, from_mapping
 
 if TYPE_CHECKING:
     from fedbal.observer import Observer
     from fedbal.simulation import RunResult
 
 
+Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def load(source: str | Path, overrides: Overrides = (), **changes: Any) -> Scenario:
+    """Load a scenario from a file or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : str or Path
+        Path of a YAML file, or a shipped name (``quickstart``).
+    overrides : sequence of str or Mapping
+        Changes: texts such as ``"strategy.a=0.3"``, or ``{"strategy.a": 0.3}``. Setting a block replaces it,
+        setting a key changes it; later ones win.
+    **changes
+        The same as keywords, two underscores for a dot: ``rounds=5, strategy__a=0.3``.
+
+    Raises
+    ------
+    UsageError
+        Every problem of the file and the changes, each with key, value and what is allowed.
+
+    Examples
+    --------
+    >>> load("quickstart", strategy="fedavg", data__partition__alpha=0.1).strategy.name
+    'fedavg'
+    """
+    return scenarios.load(source, texts(overrides, changes))
+
+
+def texts(overrides: Overrides = (), changes: Mapping[str, Any] | None = None) -> list[str]:
+    """Return changes as ``key=value`` texts, as ``--set`` takes them.
+
+    Parameters
+    ----------
+    overrides : sequence of str or Mapping
+        Texts, or values by dotted key.
+    changes : Mapping, optional
+        Values by key, two underscores for a dot.
+    """
+    if isinstance(overrides, str):
+        raise UsageError(f"overrides is the text {overrides!r}; give a list of texts, or a dictionary.")
+    given = list(overrides) if not isinstance(overrides, Mapping) else []
+    named = dict(overrides) if isinstance(overrides, Mapping) else {}
+    named.update({key.replace("__", "."): value for key, value in (changes or {}).items()})
+    return [*given, *(f"{key}={_yaml(value)}" for key, value in named.items())]
+
+
+def _yaml(value: Any) -> str:
+    """Write a value as YAML on one line."""
+    try:
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=float("inf"), allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the value {value!r} cannot stand in a scenario: {error}.") from error
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _plain(value: Any) -> Any:
+    """Turn paths, tuples and numpy values into what YAML knows."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def run(
     scenario: Scenario | str | Path | Mapping[str, Any],
     out: str | Path | None = None,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     observer: Observer | None = None,
 ) -> RunResult:
     """Simulate a scenario.
@@ -28,15 +99,15 @@ def run(
         A loaded scenario, a YAML file, a shipped name, or what a YAML file would hold.
     out : str or Path, optional
         A new or empty directory; default ``runs/<name>-<time>``.
-    overrides : sequence of str
-        Changes such as ``"strategy.a=0.3"``.
+    overrides : sequence of str or Mapping
+        Changes such as ``"strategy.a=0.3"`` or ``{"strategy.a": 0.3}``.
     observer : Observer, optional
         Is told of every round.
 
     Returns
     -------
     RunResult
-        Directory, summary and status.
+        Directory, summary, rounds and clients as data frames, and the trained model.
 
     Raises
     ------
@@ -45,12 +116,13 @@ def run(
     """
     from fedbal import simulation
 
+    changes = texts(overrides)
     if isinstance(scenario, Scenario):
-        loaded = from_mapping(scenario.resolved(), overrides=overrides) if overrides else scenario
+        loaded = from_mapping(scenario.resolved(), overrides=changes) if changes else scenario
     elif isinstance(scenario, Mapping):
-        loaded = from_mapping(scenario, overrides=overrides)
+        loaded = from_mapping(scenario, overrides=changes)
     else:
-        loaded = load(scenario, overrides)
+        loaded = scenarios.load(scenario, changes)
     return simulation.run(loaded, None if out is None else Path(out), observer=observer)
 
 
@@ -69,4 +141,22 @@ def resume(directory: str | Path, *, observer: Observer | None = None) -> RunRes
     return simulation.resume(Path(directory), observer=observer)
 
 
-__all__ = ["load", "resume", "run"]
+def open_run(directory: str | Path) -> RunResult:
+    """Open a run directory, finished or still running, for its rows, its summary and its model.
+
+    Parameters
+    ----------
+    directory : str or Path
+        The run directory.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    from fedbal import simulation
+
+    return simulation.open_run(Path(directory))
+
+
+__all__ = ["load", "open_run", "resume", "run"]

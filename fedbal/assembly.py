@@ -10,26 +10,30 @@ from typing import Any
 import numpy as np
 from flwr.serverapp.strategy import Strategy
 
-from clients.training import LocalPlan
+from clients import SCHEDULES
+from clients.augment import Augmentation
+from clients.params import CustomOptimizerParams, OptimizerParams
+from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
 from fedbal.grid.work import NodeDirectory
+from fedbal.groups import ClassGroups, class_groups
 from fedbal.loop import Schedule
-from fedbal.models.build import build
 from fedbal.params import CustomParams
 from fedbal.population import Population
+from fedbal.pretrained import read_pretrained, require_trainable
 from fedbal.protocol import Arrays
 from fedbal.scenario import Scenario
 from fedbal.seeding import stream
 from fedbal.systems import Systems, draw_speeds
 from fedbal.virtual import VirtualClients, create, test_split
-from strategies import STRATEGIES
+from strategies import AVAILABILITIES, STRATEGIES
 from strategies.base import AggregationRule
+from strategies.cohort import CohortSampler, Uniform
 from strategies.report import ServerContext
-from strategies.cohort import CohortSampler
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Assembly:
     schedule: Schedule
     test: GlobalTest
     initial: Arrays
+    """The tensors that travel, before the first round."""
+    complete: Arrays
+    """All tensors of the model, before the first round."""
     load: Load
     engine: dict[str, Any]
     user_files: tuple[Path, ...]
@@ -63,8 +70,13 @@ class Assembly:
     @property
     def plan_fingerprint(self) -> list[int | None]:
         """What decides minibatches besides streams and sample counts."""
-        plan = self.clients.plan
-        return [plan.batch_size, plan.epochs, plan.steps]
+        plan, augment = self.clients.plan, self.clients.options.augment
+        changes = [augment.crop_padding, int(augment.horizontal_flip)] if augment.active else []
+        return [plan.batch_size, plan.epochs, plan.steps, *changes]
+
+    def whole(self, shared: Arrays) -> Arrays:
+        """Return a model with its frozen tensors put back, in the order of its ``state_dict``."""
+        return {name: shared.get(name, value) for name, value in self.complete.items()}
 
 
 def assemble(scenario: Scenario, device: str) -> Assembly:
@@ -86,17 +98,21 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     dataset = federation.dataset
     client = scenario.client
     clients = virtual_clients(scenario, federation, device)
-    network = build(scenario.model, dataset.input_shape, dataset.num_classes, scenario.seed.init)
-    initial = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
-    sampler = CohortSampler(scenario.seed.training, scenario.cohort.fraction, scenario.cohort.size)
+    network = clients.network()
+    complete = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+    initial = {name: complete[name] for name in require_trainable(network, scenario.model.name)}
     population = _population(scenario, federation)
+    sampler = _sampler(scenario, federation, population)
     plan = clients.plan
     sizes = federation.train.sizes
     work = sizes * plan.epochs if plan.epochs else np.full(len(sizes), plan.units * plan.batch_size)
     trained = sizes[sizes > 0]
     steps = float(np.ceil(trained / plan.batch_size).mean() * plan.epochs) if plan.epochs else plan.units
     cohort = _cohort(sampler, population)
-    user = (scenario.strategy, scenario.model, client.update, client.loss, client.optimizer)
+    user = (
+        *(scenario.strategy, scenario.model, client.update, client.loss, client.optimizer),
+        *(clients.schedule, scenario.cohort.availability),
+    )
     return Assembly(
         federation=federation,
         clients=clients,
@@ -106,10 +122,11 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
-        test=GlobalTest(network.to(device), test_split(federation, device), dataset.num_classes),
+        test=GlobalTest(network.to(device), test_split(federation, device), _groups(scenario, federation)),
         initial=initial,
+        complete=complete,
         load=Load(
-            scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in initial.values())
+            scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in complete.values())
         ),
         engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
         user_files=tuple(
@@ -123,6 +140,12 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
 def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> VirtualClients:
     """Return what makes the clients of a scenario in any process."""
     client = scenario.client
+    augment = Augmentation(**client.augment.kwargs())
+    augment.require_images(federation.dataset.input_shape)
+    assert isinstance(client.optimizer, OptimizerParams | CustomOptimizerParams)
+    schedule = client.optimizer.schedule
+    create(SCHEDULES, schedule)
+    pretrained = scenario.pretrained
     return VirtualClients(
         federation=federation,
         model=scenario.model,
@@ -133,6 +156,10 @@ def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> 
         init_seed=scenario.seed.init,
         training_seed=scenario.seed.training,
         device=device,
+        rounds=scenario.rounds,
+        schedule=schedule,
+        options=StepOptions(client.clip_norm, augment, scenario.seed.training),
+        pretrained=None if pretrained is None else read_pretrained(**pretrained.kwargs()),
     )
 
 
@@ -153,7 +180,9 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         raise UsageError(
             "no client has any training sample; lower data.validation, data.client_test or clients."
         )
-    testers = np.flatnonzero(federation.client_test.sizes > 0)
+    held_out = np.array(federation.unseen, np.int64)
+    unseen = frozenset((held_out[federation.client_test.sizes[held_out] > 0] + 2).tolist())
+    testers = np.setdiff1d(np.flatnonzero(federation.client_test.sizes > 0), held_out)
     wanted = scenario.evaluation.clients
     if isinstance(wanted, int):
         order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
@@ -164,6 +193,29 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         client=_client_of,
         keys=_KeyOf(federation),
         samples=sizes,
+        unseen=unseen,
+    )
+
+
+def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
+    chosen = scenario.evaluation.groups
+    low, high = chosen.thresholds
+    first, second = chosen.shares
+    counts = federation.label_counts().sum(axis=0)
+    return class_groups(counts, chosen.rule, (low, high), (first, second))
+
+
+def _sampler(scenario: Scenario, federation: Federation, population: Population) -> CohortSampler:
+    """Return the sampler; what availability reads of the clients is made only where it is read."""
+    cohort = scenario.cohort
+    availability = create(AVAILABILITIES, cohort.availability)
+    if isinstance(availability, Uniform):
+        return CohortSampler(scenario.seed.training, cohort.fraction, cohort.size)
+    members = np.fromiter(map(population.client, population.nodes), np.int64, len(population.nodes))
+    return CohortSampler(
+        *(scenario.seed.training, cohort.fraction, cohort.size, availability),
+        sizes=population.samples[members],
+        classes=federation.label_counts()[members].argmax(axis=1),
     )
 
 

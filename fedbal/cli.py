@@ -9,7 +9,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__
+from fedbal import __version__, cli_tools
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -218,6 +218,29 @@ def show(
 
 
 @app.command()
+def explain(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    round_: Annotated[
+        int | None,
+        typer.Option("--round", metavar="N", help="Which round; the latest finished one if left out."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Explain a round: what each client holds, the weight it got and would get from FedAvg, and why.
+
+    DIR is a run directory, finished or still running.
+
+    Examples
+    --------
+        fedbal explain runs/quickstart-20250101-120000
+        fedbal explain runs/quickstart-20250101-120000 --round 12 --json
+    """
+    from fedbal.cli_explain import print_explanation
+
+    print_explanation(directory, round_, as_json=as_json)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors.
 
@@ -233,6 +256,9 @@ def schema() -> None:
     from fedbal.scenario import json_schema
 
     say(json.dumps(json_schema(), indent=2))
+
+
+cli_tools.register(app)
 
 
 def main() -> None:

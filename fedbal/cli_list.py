@@ -48,6 +48,8 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "updates": _table("clients", "UPDATES"),
     "losses": _table("clients", "LOSSES"),
     "optimizers": _table("clients", "OPTIMIZERS"),
+    "schedules": _table("clients", "SCHEDULES"),
+    "availabilities": _table("strategies", "AVAILABILITIES"),
     "datasets": _table("fedbal.data", "DATASETS"),
     "partitions": _table("fedbal.data", "PARTITIONS"),
     "quantities": _table("fedbal.data", "QUANTITIES"),

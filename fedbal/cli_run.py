@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedbal.cli_measures import print_measures
 from fedbal.terminal import MISSING, duration, megabytes, number, say, table, warn
 
 LAST_ROUNDS = 5
@@ -26,7 +27,8 @@ def print_result(summary: Mapping[str, Any], directory: Path, *, quiet: bool = F
         say(f"{summary['strategy']}: {summary['rounds']} rounds, {measured}; {directory}")
     else:
         headers = ["strategy", "rounds", *(word for word, _ in COLUMNS), "time", "traffic"]
-        table(headers, [[str(summary["strategy"]), str(summary["rounds"]), *shown, *_costs(summary)]])
+        rows = [[str(summary["strategy"]), str(summary["rounds"]), *shown, *_costs(summary)]]
+        table(headers, rows + _late_means(summary))
         say(f"run directory: {directory}")
     _warn_if_diverged(summary)
 
@@ -44,10 +46,21 @@ def show_run(directory: Path) -> None:
     else:
         _print_rounds(rounds)
         _print_recalls(rounds)
+        if evaluated := [row for row in rounds if row.get("test")]:
+            print_measures(evaluated[-1])
     if summary is not None:
         _print_totals(summary)
     elif reader.status == "interrupted":
         say(f"go on with: fedbal run --resume {directory}")
+
+
+def _late_means(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Return the row with the means over the last 10 % of the rounds, if these are more than the last one."""
+    late = summary.get("last_10_percent")
+    if not late or late["evaluated"] < 2:
+        return []
+    name = f"mean of rounds {late['from_round']} to {late['to_round']}"
+    return [[name, str(late["evaluated"]), *(number(late.get(key)) for _, key in COLUMNS), MISSING, MISSING]]
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:
@@ -59,6 +72,9 @@ def _costs(summary: Mapping[str, Any]) -> list[str]:
 def _print_totals(summary: Mapping[str, Any]) -> None:
     time, traffic = _costs(summary)
     say()
+    for name, _, *means, _, _ in _late_means(summary):
+        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(COLUMNS, means, strict=True))
+        say(f"{name}: {measured}")
     say(f"in all: {time}, {traffic}")
     _warn_if_diverged(summary)
 

@@ -45,14 +45,22 @@ class Choice:
         Name that a block without ``name`` means (the field's default).
     extra : mapping of str to model, optional
         Further names that stand in no table, with their parameter models.
+    custom : type of CustomParams
+        Parameter model of a user's own component.
     """
 
     def __init__(
-        self, table: Table, *, default: str | None = None, extra: Mapping[str, Any] | None = None
+        self,
+        table: Table,
+        *,
+        default: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        custom: type[CustomParams] = CustomParams,
     ) -> None:
         self.table = table
         self.default = default
         self.extra = dict(extra or {})
+        self.custom = custom
 
     @property
     def names(self) -> list[str]:
@@ -62,7 +70,7 @@ class Choice:
     def model(self, name: str) -> Any:
         """Return the parameter model of ``name``."""
         if is_reference(name):
-            return CustomParams
+            return self.custom
         return self.extra[name] if name in self.extra else self.table.params_model(name)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -70,7 +78,7 @@ class Choice:
         choices: dict[Any, CoreSchema] = {
             name: handler.generate_schema(self.model(name)) for name in self.names
         }
-        choices[REFERENCE_TAG] = handler.generate_schema(CustomParams)
+        choices[REFERENCE_TAG] = handler.generate_schema(self.custom)
         union = core_schema.tagged_union_schema(choices, self._tag)
         return core_schema.with_info_before_validator_function(
             self._expand,

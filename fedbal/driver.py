@@ -26,14 +26,17 @@ from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
     MODEL,
+    ROUNDS,
     SCENARIO,
     SUMMARY,
     RunDirectory,
     disk_errors,
+    read_rows,
     to_json,
     write_atomically,
 )
 from fedbal.scenario import Scenario
+from fedbal.summary import last_tenth
 
 
 def drive(
@@ -81,6 +84,7 @@ def drive(
         systems=assembly.systems,
         schedule=assembly.schedule,
         test=assembly.test,
+        num_classes=assembly.federation.dataset.num_classes,
         journal=journal,
         signals=signals,
     )
@@ -119,7 +123,8 @@ def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resum
 def _finish(
     directory: RunDirectory, scenario: Scenario, assembly: Assembly, end: Snapshot, totals: Totals
 ) -> dict[str, Any]:
-    arrays = {name: np.asarray(value, order="C") for name, value in end.arrays.items()}
+    whole = assembly.whole(end.arrays)
+    arrays = {name: np.asarray(value, order="C") for name, value in whole.items()}
     with disk_errors(directory.path):
         write_atomically(directory.path / MODEL, save(arrays))
     directory.write(
@@ -135,6 +140,7 @@ def _finish(
         "seed": seeds.partition if same else dict(seeds),
         "rounds": end.round,
         "final": totals.last_test,
+        "last_10_percent": last_tenth(read_rows(directory.path / ROUNDS), scenario.rounds),
         "best": totals.best,
         "seconds": {"total": totals.seconds, "simulated": totals.simulated_seconds},
         "bytes": {"up": totals.bytes_up, "down": totals.bytes_down},
@@ -149,7 +155,7 @@ def _finish(
 def _fingerprints(assembly: Assembly) -> dict[str, Any]:
     return {
         "partition": assembly.federation.fingerprint(),
-        "initial": fingerprints.of_arrays(assembly.initial),
+        "initial": fingerprints.of_arrays(assembly.complete),
         "cohorts": None,
         "batches": None,
         "engine": assembly.engine,
@@ -163,7 +169,7 @@ def require_same(before: dict[str, Any], assembly: Assembly) -> None:
     """Refuse to go on with other data or another initial model than the run began with."""
     now = {
         "partition": assembly.federation.fingerprint(),
-        "initial": fingerprints.of_arrays(assembly.initial),
+        "initial": fingerprints.of_arrays(assembly.complete),
     }
     for key, value in now.items():
         if before.get(key) != value:

@@ -6,12 +6,13 @@ An undefined number is None, never NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedbal.metrics import finite
+from fedbal.metrics import balanced_accuracy, finite, macro_f1, mean_of_known
 
 
 class ClientScore(NamedTuple):
@@ -23,20 +24,28 @@ class ClientScore(NamedTuple):
     """Of these, predicted right."""
     loss: float
     """Mean loss over them, in nats."""
+    confusion: NDArray[np.int64] | None = None
+    """Counts (C, C) by true (row) and predicted class (column); None when the client did not send them."""
 
 
 class ClientSpread(TypedDict):
     """The client view: how accuracy, a fraction in [0, 1], differs between clients."""
 
     clients: int
+    samples: int
     mean: float | None
     weighted_mean: float | None
+    mean_balanced_accuracy: float | None
     std: float | None
     worst_10_percent: float | None
     best_10_percent: float | None
+    tenth: int
     range: float | None
+    pooled_clients: int
     pooled_n: int
     pooled_accuracy: float | None
+    pooled_balanced_accuracy: float | None
+    pooled_macro_f1: float | None
     pooled_loss: float | None
     note: str | None
 
@@ -57,26 +66,36 @@ def client_spread(rows: Iterable[ClientScore], min_samples: int = 30) -> ClientS
     Returns
     -------
     ClientSpread
-        ``clients``: how many count. ``mean``: each client equal; ``weighted_mean``: by test samples.
+        ``clients``: how many count, with ``samples`` test samples between them. ``mean``: each client equal;
+        ``weighted_mean``: by test samples. ``mean_balanced_accuracy``: mean over clients of the mean recall of
+        the classes that the client has, None unless every client sent its confusion counts.
         ``std``: square root of the variance between clients less the mean binomial variance
         a (1 - a) / (n - 1) of their accuracies, floored at 0; None for a single client.
         ``worst_10_percent``, ``best_10_percent``: mean of the lowest and highest tenth of the clients, at
-        least one. ``range``: highest minus lowest. ``pooled_*``: over all samples of all clients. ``note``:
-        why the spread is missing, else None.
+        least one; ``tenth``: how many these are. ``range``: highest minus lowest. ``pooled_*``: over the
+        ``pooled_n`` samples of all ``pooled_clients`` clients, small ones included, from summed confusion counts.
+        ``note``: why the spread is missing, else None.
     """
     everyone = [row for row in rows if row.n > 0]
     counted = [row for row in everyone if row.n >= min_samples]
     pooled_n = sum(row.n for row in everyone)
+    confusion = _summed(everyone)
     spread = ClientSpread(
         clients=len(counted),
+        samples=sum(row.n for row in counted),
         mean=None,
         weighted_mean=None,
+        mean_balanced_accuracy=None,
         std=None,
         worst_10_percent=None,
         best_10_percent=None,
+        tenth=math.ceil(len(counted) / 10),
         range=None,
+        pooled_clients=len(everyone),
         pooled_n=pooled_n,
         pooled_accuracy=sum(row.correct for row in everyone) / pooled_n if pooled_n else None,
+        pooled_balanced_accuracy=None if confusion is None else balanced_accuracy(confusion),
+        pooled_macro_f1=None if confusion is None else macro_f1(confusion),
         pooled_loss=finite(sum(row.n * row.loss for row in everyone) / pooled_n) if pooled_n else None,
         note=None,
     )
@@ -90,9 +109,13 @@ def client_spread(rows: Iterable[ClientScore], min_samples: int = 30) -> ClientS
     n = np.array([row.n for row in counted], dtype=np.float64)
     accuracy = np.array([row.correct for row in counted], dtype=np.float64) / n
     ordered = np.sort(accuracy)
-    tenth = math.ceil(len(ordered) / 10)
+    tenth = spread["tenth"]
     spread["mean"] = float(accuracy.mean())
     spread["weighted_mean"] = float(accuracy @ n / n.sum())
+    if all(row.confusion is not None for row in counted):
+        spread["mean_balanced_accuracy"] = mean_of_known(
+            balanced_accuracy(row.confusion) for row in counted if row.confusion is not None
+        )
     spread["worst_10_percent"] = float(ordered[:tenth].mean())
     spread["best_10_percent"] = float(ordered[-tenth:].mean())
     spread["range"] = float(ordered[-1] - ordered[0])
@@ -100,3 +123,12 @@ def client_spread(rows: Iterable[ClientScore], min_samples: int = 30) -> ClientS
         chance = accuracy * (1 - accuracy) / np.maximum(n - 1, 1)
         spread["std"] = math.sqrt(max(0.0, float(accuracy.var(ddof=1) - chance.mean())))
     return spread
+
+
+def _summed(rows: Sequence[ClientScore]) -> NDArray[np.int64] | None:
+    """Return the confusion counts of all clients together, None when one is missing."""
+    matrices = [row.confusion for row in rows if row.confusion is not None]
+    if not matrices or len(matrices) < len(rows):
+        return None
+    total: NDArray[np.int64] = np.sum(matrices, axis=0)
+    return total

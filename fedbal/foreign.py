@@ -19,6 +19,8 @@ from fedbal.seeding import integer
 from strategies.base import AggregationRule
 from strategies.validation import Validated, signature, validate
 
+_ARRAY = (np.ndarray, np.generic)
+
 ONE_NODE_IS_ENOUGH = {"min_train_nodes": 1, "min_evaluate_nodes": 1, "min_available_nodes": 1}
 """The round loop offers exactly the cohort; Flower's minimum of two would block a cohort of one."""
 
@@ -91,11 +93,12 @@ def restore_state(strategy: Strategy, state: Mapping[str, np.ndarray[Any, Any]])
 def _flatten(name: str, value: Any) -> dict[str, np.ndarray[Any, Any]]:
     if isinstance(value, ArrayRecord):
         return _named(name, "record", to_arrays(value))
-    if isinstance(value, np.ndarray):
+    # Arithmetic on an array without dimensions leaves a numpy scalar.
+    if isinstance(value, _ARRAY):
         return _named(name, "array", {"": value})
-    if isinstance(value, dict) and value and all(isinstance(item, np.ndarray) for item in value.values()):
+    if isinstance(value, dict) and value and all(isinstance(item, _ARRAY) for item in value.values()):
         return _named(name, "dict", value)
-    if isinstance(value, list) and value and all(isinstance(item, np.ndarray) for item in value):
+    if isinstance(value, list) and value and all(isinstance(item, _ARRAY) for item in value):
         return _named(name, "list", {f"{i:08d}": item for i, item in enumerate(value)})
     try:
         text = json.dumps(value)

@@ -53,6 +53,8 @@ class Totals:
             score = test["balanced_accuracy"]
             if score is not None and (self.best is None or score > self.best["balanced_accuracy"]):
                 self.best = {"round": row["round"], **test}
+            # A test set without samples has no accuracy either.
+            self.diverged |= test["loss"] is None and test["accuracy"] is not None
         if not all(np.isfinite(value).all() for value in arrays.values()):
             self.diverged = True
 
@@ -98,8 +100,8 @@ class Journal:
         self.directory.append(CLIENTS, clients)
         row["seconds"] = time.perf_counter() - started
         totals.add(row, arrays)
-        if lost := [entry for entry in clients if "non-finite" in (entry["reason"] or "")]:
-            totals.diverged |= 2 * len(lost) > len(clients)
+        lost = sum("non-finite" in (entry["reason"] or "") for entry in clients)
+        totals.diverged |= 2 * lost > row["replied"]
         self.directory.append(ROUNDS, [row])
         for note in notes:
             if note not in totals.notes:
@@ -137,12 +139,12 @@ def client_rows(
 ) -> list[dict[str, Any]]:
     """Return one row for each client of the cohort: what it did and what the rule made of it."""
     answered = {reply.metadata.src_node_id: reply for reply in replies}
-    accuracy = {node: score.correct / score.n for node, score in scores.items() if score.n}
     rows = []
     for node in cohort:
         client = population.client(node)
         directive = directives.get(client, Directive())
         reply = answered.get(node)
+        score = scores.get(node)
         status, reason = "ok", None
         if directive.excluded is not None:
             status, reason = directive.excluded, f"{directive.excluded}: its work does not count this round"
@@ -159,7 +161,8 @@ def client_rows(
                 "reason": reason,
                 "weight": report.weights.get(node),
                 "local_work": directive.work,
-                "received_accuracy": accuracy.get(node),
+                "received_accuracy": score.correct / score.n if score and score.n else None,
+                "test_samples": score.n if score else None,
                 **report.diagnostics.get(node, {}),
                 "seconds": seconds.get(node) if reply is not None else None,
             }

@@ -19,8 +19,7 @@ from flwr.serverapp.strategy import Strategy
 from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
 from fedbal.errors import RunError
-from fedbal.evaluation import evaluate_on_clients
-from fedbal.fairness import ClientScore, client_spread
+from fedbal.evaluation import Evaluated, client_columns, evaluate_on_clients
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
@@ -30,8 +29,8 @@ from fedbal.population import Population
 from fedbal.protocol import Arrays, to_arrays, to_record
 from fedbal.systems import Directive, Systems
 from strategies.base import AggregationRule
-from strategies.report import RoundReport
 from strategies.cohort import CohortSampler
+from strategies.report import RoundReport
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,8 @@ class RoundLoop:
         Rounds and evaluation.
     test : callable
         Evaluates a model on the global test set.
+    num_classes : int
+        Classes of the task.
     journal : Journal
         Records every round.
     signals : Signals
@@ -98,6 +99,7 @@ class RoundLoop:
         systems: Systems,
         schedule: Schedule,
         test: Callable[[Arrays], dict[str, Any]],
+        num_classes: int,
         journal: Journal,
         signals: Signals,
     ) -> None:
@@ -108,6 +110,7 @@ class RoundLoop:
         self._systems = systems
         self._schedule = schedule
         self._test = test
+        self._num_classes = num_classes
         self._journal = journal
         self._signals = signals
         self._seed = sampler.seed
@@ -125,28 +128,31 @@ class RoundLoop:
     def _round(self, server_round: int, arrays: Arrays) -> Snapshot:
         started = time.perf_counter()
         record = to_record(arrays)
-        cohort = self._sampler.sample(server_round, self._population.nodes)
+        cohort = self._cohort(server_round)
         clients = [self._population.client(node) for node in cohort]
         directives = self._systems.directives(server_round, clients)
-        received = self._client_scores(server_round, cohort, record)
+        testers = self._testers(server_round, cohort)
+        received = self._client_scores(server_round, testers, record)
         messages = self._messages(server_round, cohort, record, directives)
         replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
         seconds = dict(self._grid.seconds) if isinstance(self._grid, VirtualGrid) else {}
         following, train, report = self._aggregate(server_round, replies, arrays)
         test = self._test(following) if self._schedule.evaluates(server_round) else None
-        last = self._final_scores(server_round, cohort, following)
-        fairness = self._fairness(received, server_round - 1)
-        if last is not None:
-            fairness = {**(fairness or {}), "final": self._fairness(last, server_round)}
+        columns = self._columns(testers, received, server_round - 1)
+        if server_round == self._schedule.rounds:
+            last = self._client_scores(server_round, testers, to_record(following))
+            for name, final in self._columns(testers, last, server_round).items():
+                if final is not None:
+                    columns[name] = {**(columns[name] or {}), "final": final}
+        scores = {node: score.received for node, score in received.items()}
         rows = client_rows(
-            server_round, cohort, self._population, directives, replies, report, received or {}, seconds
+            server_round, cohort, self._population, directives, replies, report, scores, seconds
         )
         row = {
             "round": server_round,
             "test": test,
-            "personal": None,
             "train": train,
-            "fairness": fairness,
+            **columns,
             "simulated_seconds": self._systems.seconds(clients),
             "bytes_up": sum(protocol.num_bytes(reply.content) for reply in replies if reply.has_content()),
             "bytes_down": sum(protocol.num_bytes(message.content) for message in messages),
@@ -170,6 +176,16 @@ class RoundLoop:
                 notes=report.notes,
             )
 
+    def _cohort(self, server_round: int) -> list[int]:
+        """Choose whom to ask; what a user's own availability raises is one clear message."""
+        try:
+            return self._sampler.sample(server_round, self._population.nodes)
+        except Exception as error:
+            name = type(self._sampler.availability).__name__
+            raise RunError(
+                f"cohort.availability: {name} failed in round {server_round}: {type(error).__name__}: {error}"
+            ) from error
+
     def _messages(
         self,
         server_round: int,
@@ -178,6 +194,9 @@ class RoundLoop:
         directives: Mapping[int, Directive],
     ) -> list[Message]:
         """Let the strategy address the cohort, then apply what systems heterogeneity does to each client."""
+        if not cohort:
+            # Nobody is available; stock strategies would wait for nodes for ever.
+            return []
         offered = OfferedGrid(self._grid, cohort)
         config = ConfigRecord({protocol.SERVER_ROUND: server_round})
         with seeded_sampling(self._seed, server_round):
@@ -214,36 +233,33 @@ class RoundLoop:
         following = arrays if record is None else _as_model(record, arrays)
         return following, _train_numbers(metrics), report
 
-    def _client_scores(
-        self, server_round: int, cohort: Sequence[int], record: ArrayRecord
-    ) -> dict[int, ClientScore] | None:
-        """Let clients evaluate the model that they receive this round."""
+    def _testers(self, server_round: int, cohort: Sequence[int]) -> list[int]:
+        """Return who evaluates this round: the testers, or those in the cohort, and the unseen clients."""
         if not self._schedule.evaluates(server_round):
-            return None
-        testers = set(cohort) & set(self._population.testers) if self._schedule.cohort_evaluates else None
-        nodes = sorted(testers) if testers is not None else self._population.testers
-        if not nodes:
-            return None
-        timeout = self._schedule.timeout
-        scores, replies = evaluate_on_clients(self._grid, nodes, record, server_round, timeout)
-        self._strategy.aggregate_evaluate(server_round, [reply for reply in replies if reply.has_content()])
+            return []
+        testers = set(self._population.testers)
+        if self._schedule.cohort_evaluates:
+            testers &= set(cohort)
+        return sorted(testers | self._population.unseen)
+
+    def _client_scores(
+        self, server_round: int, testers: Sequence[int], record: ArrayRecord
+    ) -> dict[int, Evaluated]:
+        """Let clients evaluate a model: the one that they receive this round, or the final one."""
+        if not testers:
+            return {}
+        scores, replies = evaluate_on_clients(
+            self._grid, testers, record, server_round, self._num_classes, self._schedule.timeout
+        )
+        known = [reply for reply in replies if reply.metadata.src_node_id not in self._population.unseen]
+        self._strategy.aggregate_evaluate(server_round, [reply for reply in known if reply.has_content()])
         return scores
 
-    def _final_scores(
-        self, server_round: int, cohort: Sequence[int], following: Arrays
-    ) -> dict[int, ClientScore] | None:
-        """After the last round, let clients evaluate the final model."""
-        if server_round != self._schedule.rounds:
-            return None
-        return self._client_scores(server_round, cohort, to_record(following))
-
-    def _fairness(self, scores: dict[int, ClientScore] | None, model_round: int) -> dict[str, Any] | None:
-        if scores is None:
-            return None
-        return {
-            "model_round": model_round,
-            **client_spread(scores.values(), self._schedule.min_client_samples),
-        }
+    def _columns(
+        self, testers: Sequence[int], scores: Mapping[int, Evaluated], model_round: int
+    ) -> dict[str, dict[str, Any] | None]:
+        unseen, smallest = self._population.unseen, self._schedule.min_client_samples
+        return client_columns(testers, scores, unseen, smallest, model_round)
 
 
 def _as_model(record: ArrayRecord, like: Arrays) -> Arrays:

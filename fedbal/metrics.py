@@ -7,8 +7,9 @@ simulation, of real devices and of one pooled test set. An undefined number is N
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,46 +83,90 @@ class Confusion:
 class ClassificationReport(TypedDict):
     """The class view of one test set; fractions in [0, 1], loss in nats."""
 
+    samples: int
     accuracy: float | None
     balanced_accuracy: float | None
     macro_f1: float | None
     per_class_recall: list[float | None]
+    per_class_precision: list[float | None]
     worst_class_recall: float | None
+    g_mean: float | None
+    never_predicted: int | None
     loss: float | None
 
 
 def classification_report(confusion: Confusion) -> ClassificationReport:
     """Turn summed statistics into the class view.
 
-    ``balanced_accuracy`` is the mean and ``worst_class_recall`` the minimum of the recalls of the classes
-    that the test set has; ``macro_f1`` is the mean over all declared classes, where a class that is never
-    right, absent ones included, counts 0. ``loss`` is the mean over samples, None when it is not finite.
+    ``balanced_accuracy`` is the mean, ``worst_class_recall`` the minimum and ``g_mean`` the geometric mean of
+    the recalls of the classes that the test set has; ``macro_f1`` is the mean over all declared classes, where
+    a class that is never right, absent ones included, counts 0. ``never_predicted`` counts the declared classes
+    that the model names for no sample; they have no precision. ``loss`` is the mean over samples, None when it
+    is not finite.
     """
     counts, n = confusion.counts, confusion.n
-    if n == 0:
-        nothing: list[float | None] = [None] * len(counts)
-        return ClassificationReport(
-            accuracy=None,
-            balanced_accuracy=None,
-            macro_f1=None,
-            per_class_recall=nothing,
-            worst_class_recall=None,
-            loss=None,
-        )
-    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    recall = [int(hit) / int(size) if size else None for hit, size in zip(right, support, strict=True)]
+    recall = recalls(counts)
     present = [value for value in recall if value is not None]
-    f1 = 2 * right / np.maximum(support + predicted, 1)
     return ClassificationReport(
-        accuracy=confusion.correct / n,
-        balanced_accuracy=math.fsum(present) / len(present),
-        macro_f1=float(f1.mean()),
+        samples=n,
+        accuracy=confusion.correct / n if n else None,
+        balanced_accuracy=balanced_accuracy(counts),
+        macro_f1=macro_f1(counts) if n else None,
         per_class_recall=recall,
-        worst_class_recall=min(present),
-        loss=finite(confusion.loss_sum / n),
+        per_class_precision=precisions(counts),
+        worst_class_recall=min(present, default=None),
+        g_mean=geometric_mean(present),
+        never_predicted=int((counts.sum(axis=0) == 0).sum()) if n else None,
+        loss=finite(confusion.loss_sum / n) if n else None,
     )
+
+
+def recalls(matrix: NDArray[Any]) -> list[float | None]:
+    """Return the recall of each class, None where it has no sample.
+
+    Parameters
+    ----------
+    matrix : ndarray, (C, C)
+        Mass of samples, counted or weighted, by true class (row) and predicted class (column).
+    """
+    return _ratios(np.diag(matrix), matrix.sum(axis=1))
+
+
+def precisions(matrix: NDArray[Any]) -> list[float | None]:
+    """Return the precision of each class, None where it is never predicted; ``matrix`` as in :func:`recalls`."""
+    return _ratios(np.diag(matrix), matrix.sum(axis=0))
+
+
+def macro_f1(matrix: NDArray[Any]) -> float:
+    """Return the mean over all declared classes of 2 PR / (P + R), 0 where a class is never right."""
+    mass = matrix.sum(axis=0) + matrix.sum(axis=1)
+    return float(np.divide(2 * np.diag(matrix), mass, out=np.zeros(len(matrix)), where=mass > 0).mean())
+
+
+def balanced_accuracy(matrix: NDArray[Any]) -> float | None:
+    """Return the mean recall of the classes that have samples, None without any."""
+    present = [value for value in recalls(matrix) if value is not None]
+    return math.fsum(present) / len(present) if present else None
+
+
+def geometric_mean(values: Sequence[float]) -> float | None:
+    """Return the geometric mean of numbers >= 0, None without any."""
+    if not values:
+        return None
+    return 0.0 if min(values) == 0.0 else math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the numbers that exist, None when none does."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def finite(value: float) -> float | None:
     """Return ``value``, or None in place of NaN and infinities, which JSON does not have."""
     return value if math.isfinite(value) else None
+
+
+def _ratios(part: NDArray[Any], whole: NDArray[Any]) -> list[float | None]:
+    pairs = zip(part.tolist(), whole.tolist(), strict=True)
+    return [hit / size if size else None for hit, size in pairs]

@@ -25,6 +25,8 @@ class Population:
         Client index to key.
     samples : ndarray, shape (clients,)
         Training samples.
+    unseen : frozenset of int
+        Node ids of clients that never train; they evaluate on all their data.
     """
 
     nodes: Sequence[int]
@@ -32,3 +34,4 @@ class Population:
     client: Callable[[int], int]
     keys: Callable[[int], str]
     samples: NDArray[np.int64]
+    unseen: frozenset[int] = frozenset()

@@ -47,6 +47,10 @@ CONTROL_DELTA = "control-delta"
 
 CORRECT = "correct"
 LOSS = "loss"
+CONFUSION = "confusion"
+"""Extras of an evaluation: pairs (cell, count) of the non-zero cells, cell = true class * C + predicted class."""
+PERSONAL = "personal-"
+"""Prefix of an evaluation's extras that concern the client's personal model."""
 
 CLIENT_KEY = "client"
 """Node config: the client's stable key, its index in simulation and the site's name on a device."""

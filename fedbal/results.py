@@ -125,11 +125,11 @@ class RunReader:
 
     def rounds(self) -> list[dict[str, Any]]:
         """Return the rows of finished rounds."""
-        return list(self._rows(ROUNDS))
+        return list(read_rows(self.path / ROUNDS))
 
     def clients(self) -> list[dict[str, Any]]:
         """Return one row for each client and round in which it was asked."""
-        return list(self._rows(CLIENTS))
+        return list(read_rows(self.path / CLIENTS))
 
     def summary(self) -> dict[str, Any] | None:
         """Return the summary; None before the end of the run."""
@@ -153,18 +153,19 @@ class RunReader:
             raise RunError(f"{path} is damaged: {error}.") from error
         return content
 
-    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
-        path = self.path / name
-        if not path.exists():
-            return
-        *lines, rest = path.read_bytes().split(b"\n")
-        # What follows the last newline is a row still being written.
-        del rest
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise RunError(f"{path}:{number} is damaged: {error}.") from error
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Iterate over the complete rows of a jsonl file; none if it does not exist."""
+    if not path.exists():
+        return
+    *lines, rest = path.read_bytes().split(b"\n")
+    # What follows the last newline is a row still being written.
+    del rest
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{path}:{number} is damaged: {error}.") from error
 
 
 def to_json(value: Any) -> str:

@@ -21,6 +21,7 @@ from fedbal.scenario_blocks import (
     ClientBlock,
     CohortBlock,
     EvaluationBlock,
+    PretrainedBlock,
     RuntimeBlock,
     Seeds,
     SystemsBlock,
@@ -47,6 +48,9 @@ class Scenario(Params):
     rounds: Annotated[int, Field(ge=1)] = Field(description="Federated rounds, >= 1.")
     data: DataParams = Field(description="Data set and how it is divided over clients.")
     model: Annotated[Component, Choice(MODELS)] = Field(description="Model that is trained.")
+    pretrained: PretrainedBlock | None = Field(
+        None, description="Initial tensors from a file, and parts of the model that do not train."
+    )
     strategy: Annotated[Component, Choice(STRATEGIES)] = Field(description="Aggregation rule.")
     client: ClientBlock = Field(
         default_factory=ClientBlock, description="What a client does with the model it receives."
@@ -129,7 +133,8 @@ def _build(
 ) -> Scenario:
     for text in overrides:
         _overrides.apply(document, text)
-    _absolute_path(document, base, shipped_file)
+    for block in ("data", "pretrained"):
+        _absolute_path(document, block, base, shipped_file)
     scenario = None
     try:
         scenario = Scenario.model_validate(document.value, context={"base": str(base)})
@@ -166,27 +171,27 @@ def _check_keys_of_every_dataset(document: Document) -> None:
         document.problems.extend(problem for problem in found if problem.location[:1] == ("data",))
 
 
-def _absolute_path(document: Document, base: Path, shipped_file: bool) -> None:
-    """Make ``data.path`` mean the same from every folder.
+def _absolute_path(document: Document, block: str, base: Path, shipped_file: bool) -> None:
+    """Make the ``path`` of a block mean the same from every folder.
 
     A file names data beside itself, a command line names data from the current folder; a shipped scenario
     whose data are not shipped means the user's current folder.
     """
-    data = document.value.get("data") if isinstance(document.value, dict) else None
+    data = document.value.get(block) if isinstance(document.value, dict) else None
     if not isinstance(data, dict):
         return
     given = data.get("path")
     if not isinstance(given, str) or not given:
         return
     places = [base, Path.cwd()]
-    if document.mark(("data", "path")).startswith("--set"):
+    if document.mark((block, "path")).startswith("--set"):
         places = [Path.cwd(), base]
     try:
         candidates = [(place / Path(given).expanduser()).resolve() for place in places]
         fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
         data["path"] = str(next((path for path in candidates if path.exists()), fallback))
     except (OSError, ValueError, RuntimeError) as error:
-        location = ("data", "path")
+        location = (block, "path")
         message = f"got {show(given)}; no usable path ({error}); correct it."
         document.problems.append(Problem(document.mark(location), location, message))
 

@@ -7,13 +7,19 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clients import LOSSES, OPTIMIZERS, UPDATES
-from clients.params import CrossEntropyParams, SGDParams
+from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
 from fedbal.params import Params
+from strategies import AVAILABILITIES
+from strategies.parts import UniformAvailabilityParams
 
 Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+Prefix = Annotated[str, Field(min_length=1)]
+Prefixes = Prefix | Annotated[list[Prefix], Field(min_length=1)]
+"""Names of modules or tensors of a model, one or several."""
 
 EXCLUSIVE: dict[tuple[str, ...], str] = {
     ("client", "local_epochs"): "local_steps",
@@ -62,8 +68,15 @@ class ClientBlock(Params):
     )
     local_steps: Count | None = Field(None, description="Minibatch steps a round instead, >= 1.")
     batch_size: Count = Field(32, description="Samples a minibatch, >= 1.")
-    optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd")] = Field(
+    optimizer: Annotated[Component, Choice(OPTIMIZERS, default="sgd", custom=CustomOptimizerParams)] = Field(
         default_factory=SGDParams, description="Local optimizer."
+    )
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="Largest L2 norm of a minibatch's gradient over all parameters, > 0; left out: not clipped.",
+    )
+    augment: AugmentParams = Field(
+        AugmentParams(), description="Random changes of training images; nothing unless asked for."
     )
 
     @field_validator("local_steps")
@@ -81,7 +94,7 @@ class ClientBlock(Params):
 
 
 class CohortBlock(Params):
-    """How many clients take part in a round."""
+    """How many clients take part in a round, and which ones are likely to."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["fraction", "size"]}})
 
@@ -89,6 +102,9 @@ class CohortBlock(Params):
         None, description="Share of the clients that have data, in (0, 1]; 1 unless size is given."
     )
     size: Count | None = Field(None, description="Number of clients instead, >= 1.")
+    availability: Annotated[Component, Choice(AVAILABILITIES)] = Field(
+        default_factory=UniformAvailabilityParams, description="Who can be asked in a round."
+    )
 
     @field_validator("size")
     @classmethod
@@ -102,6 +118,26 @@ class CohortBlock(Params):
         if self.fraction is None and self.size is None:
             object.__setattr__(self, "fraction", 1.0)
         return self
+
+
+class PretrainedBlock(Params):
+    """Initial tensors from a file instead of the seed, and parts of the model that do not train."""
+
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="A local safetensors file whose tensors have the names of the model's."
+    )
+    only: Prefixes | None = Field(
+        None,
+        description="Parts to take from the file, such as features; left out: every tensor that the model has.",
+    )
+    freeze: Prefixes = Field(
+        "none",
+        description="Parts that do not train and do not travel: none, loaded (all that the file gave), or names "
+        "such as features.",
+    )
+    strict: bool = Field(
+        False, description="Whether the file must hold every tensor of the model (of `only`) and no other."
+    )
 
 
 class Stragglers(Params):
@@ -136,6 +172,31 @@ class SystemsBlock(Params):
     speed: Speed = Field(Speed(), description="Client speeds on the simulated clock.")
 
 
+class GroupsBlock(Params):
+    """What makes a class many-, medium- or few-shot, by the global training counts."""
+
+    rule: Literal["auto", "counts", "share"] = Field(
+        "auto",
+        description="By training samples, or by cumulative share of the classes from common to rare; auto: "
+        "counts, or share when no class is below the lower threshold.",
+    )
+    thresholds: Annotated[list[Count], Field(min_length=2, max_length=2)] = Field(
+        [20, 100], description="Rule counts: few below the first, many above the second; ascending."
+    )
+    shares: Annotated[list[Percent], Field(min_length=2, max_length=2)] = Field(
+        [75.0, 95.0],
+        description="Rule share: many while the classes before hold less than the first percentage of all "
+        "samples, medium while less than the second; ascending.",
+    )
+
+    @field_validator("thresholds", "shares")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        if value[0] > value[1]:
+            raise ValueError(f"must ascend; did you mean [{value[1]:g}, {value[0]:g}]?")
+        return value
+
+
 class EvaluationBlock(Params):
     """When and on whom the received model is evaluated."""
 
@@ -146,6 +207,7 @@ class EvaluationBlock(Params):
     min_client_samples: Annotated[int, Field(ge=0)] = Field(
         30, description="Clients with fewer test samples are left out of the spread over clients, >= 0."
     )
+    groups: GroupsBlock = Field(GroupsBlock(), description="Many-, medium- and few-shot classes.")
 
 
 class RuntimeBlock(Params):

@@ -5,33 +5,38 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedbal.assembly import assemble
 from fedbal.backend import choose_backend, choose_device, make_grid
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
 from fedbal.errors import UsageError
+from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
 from fedbal.observer import Observer, Silent
 from fedbal.results import SCENARIO, RunDirectory, RunReader, require_empty
 from fedbal.scenario import Scenario, load
 
-__all__ = ["Interrupted", "RunResult", "resume", "run"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+__all__ = ["Interrupted", "RunResult", "open_run", "resume", "run"]
 
 RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run.
+    """A run.
 
     Attributes
     ----------
     directory : Path
         The run directory.
     summary : dict
-        Content of ``summary.json``.
+        Content of ``summary.json``; of a run that is not finished its ``status`` alone.
     """
 
     directory: Path
@@ -39,8 +44,33 @@ class RunResult:
 
     @property
     def status(self) -> str:
-        """``finished`` or ``diverged``."""
+        """``finished`` or ``diverged``; of a run opened before its end ``running`` or ``interrupted``."""
         return str(self.summary["status"])
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """One line a round, nested objects as dotted columns (``test.accuracy``); needs pandas."""
+        return frame(RunReader(self.directory).rounds())
+
+    @property
+    def clients(self) -> pd.DataFrame:
+        """One line for each client and round in which it was asked; needs pandas."""
+        return frame(RunReader(self.directory).clients())
+
+    def model(self) -> nn.Module:
+        """Return the trained network in evaluation mode.
+
+        It takes inputs scaled as in training; ``fedbal.trained.open_trained(directory).deployable()`` and
+        ``fedbal export`` put the scaling in front.
+
+        Raises
+        ------
+        UsageError
+            The run is not finished.
+        """
+        from fedbal.trained import open_trained
+
+        return open_trained(self.directory).network
 
 
 def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | None = None) -> RunResult:
@@ -83,6 +113,12 @@ def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
         (observer or Silent()).note(f"{directory} is complete; there is nothing to resume.")
         return RunResult(directory, summary)
     return _execute(load(directory / SCENARIO), directory, reader.fingerprints, observer or Silent())
+
+
+def open_run(directory: Path) -> RunResult:
+    """Open a run directory, finished or not."""
+    reader = RunReader(directory)
+    return RunResult(directory, reader.summary() or {"status": reader.status})
 
 
 def _execute(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from flwr.app import Context
 from flwr.clientapp import ClientApp
+from torch import nn
 
-from clients import LOSSES, OPTIMIZERS, UPDATES
+from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
 from clients.app import Trainer, make_app
 from clients.data import ClientData, Pool, Split
-from clients.training import LocalPlan
+from clients.params import ConstantParams
+from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
 from fedbal.models.build import ModelChoice, build
+from fedbal.pretrained import Pretrained
 from fedbal.registry import Table
 
 
@@ -35,6 +38,14 @@ class VirtualClients:
         Seeds of initial values and of minibatch streams.
     device : str
         ``cpu`` or ``cuda``.
+    rounds : int
+        Rounds of the run.
+    schedule : ModelChoice
+        Learning rate over the rounds.
+    options : StepOptions
+        Gradient clipping and augmentation.
+    pretrained : Pretrained, optional
+        Initial tensors from a file, and what is frozen.
     """
 
     federation: Federation
@@ -46,6 +57,10 @@ class VirtualClients:
     init_seed: int
     training_seed: int
     device: str = "cpu"
+    rounds: int = 1
+    schedule: ModelChoice = field(default_factory=ConstantParams)
+    options: StepOptions = field(default_factory=StepOptions)
+    pretrained: Pretrained | None = None
 
     def __call__(self) -> ClientApp:
         """Build model and data on the device and return the app."""
@@ -54,16 +69,26 @@ class VirtualClients:
     def trainer(self) -> Trainer:
         """Return how the clients train."""
         dataset = self.federation.dataset
-        network = build(self.model, dataset.input_shape, dataset.num_classes, self.init_seed)
         criterion = create(LOSSES, self.loss)
         return Trainer(
-            model=network.to(self.device),
+            model=self.network().to(self.device),
             update=create(UPDATES, self.update, criterion),
             optimizer=create(OPTIMIZERS, self.optimizer),
             plan=self.plan,
             num_classes=dataset.num_classes,
             seed=self.training_seed,
+            rounds=self.rounds,
+            schedule=create(SCHEDULES, self.schedule),
+            options=self.options,
         )
+
+    def network(self) -> nn.Module:
+        """Return the model with its initial tensors, on the CPU."""
+        dataset = self.federation.dataset
+        network = build(self.model, dataset.input_shape, dataset.num_classes, self.init_seed)
+        if self.pretrained is not None:
+            self.pretrained.apply(network)
+        return network
 
     def data_of(self) -> _DataOf:
         """Return the function from a client's context to its data."""

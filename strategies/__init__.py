@@ -98,4 +98,26 @@ SERVER_OPTIMIZERS = Table(
     },
 )
 
-__all__ = ["SERVER_OPTIMIZERS", "STRATEGIES", "WEIGHTINGS"]
+AVAILABILITIES = Table(
+    "availability",
+    {
+        "uniform": Entry(
+            "strategies.cohort:Uniform",
+            "strategies.parts:UniformAvailabilityParams",
+            "every client is asked with the same probability",
+        ),
+        "size_proportional": Entry(
+            "strategies.cohort:SizeProportional",
+            "strategies.parts:SizeProportionalParams",
+            "clients are drawn one by one with probability proportional to their training samples",
+        ),
+        "label_correlated": Entry(
+            "strategies.cohort:LabelCorrelated",
+            "strategies.parts:LabelCorrelatedParams",
+            "clients come and go over the rounds with the class that dominates their data",
+            "Eichner et al., ICML 2019; Xiang et al., NeurIPS 2024",
+        ),
+    },
+)
+
+__all__ = ["AVAILABILITIES", "SERVER_OPTIMIZERS", "STRATEGIES", "WEIGHTINGS"]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fedbal import protocol
 from fedbal.protocol import Arrays, Disclosure, to_arrays, to_record
+from strategies.alignment import alignment
 from strategies.cohort import CohortSampler
 from strategies.report import RoundReport, ServerContext
 from strategies.server_optimizers import ServerOptimizer
@@ -55,7 +56,8 @@ class AggregationRule(Strategy):
     def __init__(
         self, weighting: Weighting | None = None, server_optimizer: ServerOptimizer | None = None
     ) -> None:
-        self.weighting = weighting or BySamples()
+        self.weighting = weighting
+        self.weigher = weighting or BySamples()
         self.server_optimizer = server_optimizer
         self.sampler: CohortSampler | None = None
         self.report = RoundReport()
@@ -65,23 +67,23 @@ class AggregationRule(Strategy):
     @property
     def asks(self) -> tuple[str, ...]:
         """Extras asked of every client, the weighting's included."""
-        return tuple(dict.fromkeys(self.requests + self.weighting.requests))
+        return tuple(dict.fromkeys(self.requests + self.weigher.requests))
 
     @property
     def manifest(self) -> tuple[Disclosure, ...]:
         """Everything that leaves a site because of the rule, beyond weights and the sample count."""
-        return tuple(dict.fromkeys(self.discloses + self.weighting.discloses))
+        return tuple(dict.fromkeys(self.discloses + self.weigher.discloses))
 
     def check(self, reply: ClientReply) -> None:
         """Raise ``InvalidReplyError`` for a reply that lacks what this rule needs."""
         for request in self.asks:
             if request not in reply.extras:
                 raise InvalidReplyError(f"the reply lacks {request!r}, which {type(self).__name__} needs")
-        self.weighting.check(reply, self.context)
+        self.weigher.check(reply, self.context)
 
     def weights(self, replies: Sequence[ClientReply]) -> Weights:
         """Return one weight a reply, shape (n,), non-negative, summing to 1."""
-        return self.weighting.weights(replies, self.report)
+        return self.weigher.weights(replies, self.report)
 
     def combine(self, replies: Sequence[ClientReply], weights: Weights) -> Arrays:
         """Combine the clients' models; here their weighted mean."""
@@ -126,6 +128,9 @@ class AggregationRule(Strategy):
         if not validated.replies:
             return None, None
         weights = self.weights(validated.replies)
+        models = [reply.arrays for reply in validated.replies]
+        for reply, numbers in zip(validated.replies, alignment(self.current, models, weights), strict=True):
+            self.report.diagnostics.setdefault(reply.node, {}).update(numbers)
         combined = self.combine(validated.replies, weights)
         following = self.server_step(self.current, combined)
         self.current = following

@@ -35,3 +35,6 @@ class FedAvgM(AggregationRule):
         self, beta: float = 0.9, lr: float = 1.0, damped: bool = False, weighting: Weighting | None = None
     ) -> None:
         super().__init__(weighting, Momentum(beta, lr, damped))
+        self.beta = beta
+        self.lr = lr
+        self.damped = damped

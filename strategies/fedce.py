@@ -98,7 +98,8 @@ def contribution_weights(mean_cosines: ArrayLike, scores: ArrayLike, mode: str =
 def normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Clip below at 1e-6 and divide by the sum."""
     clipped: NDArray[np.float64] = np.maximum(values, EPSILON)
-    return clipped / clipped.sum()
+    shares: NDArray[np.float64] = clipped / clipped.sum()
+    return shares
 
 
 class FedCE(AggregationRule):

@@ -221,3 +221,9 @@ class FedDisco(AggregationRule):
     ) -> None:
         weighting = DiscrepancyAware(a, b, metric, normalise, target, scale_by_cohort)
         super().__init__(weighting, server_optimizer)
+        self.a = a
+        self.b = b
+        self.metric = metric
+        self.normalise = normalise
+        self.target = target
+        self.scale_by_cohort = scale_by_cohort

@@ -55,6 +55,12 @@ class FedAdam(AggregationRule):
         weighting: Weighting | None = None,
     ) -> None:
         super().__init__(weighting, Adaptive("adam", lr, beta1, beta2, tau, initial, bias_correction))
+        self.lr = lr
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.tau = tau
+        self.initial = initial
+        self.bias_correction = bias_correction
 
 
 class FedYogi(AggregationRule):
@@ -76,6 +82,11 @@ class FedYogi(AggregationRule):
         weighting: Weighting | None = None,
     ) -> None:
         super().__init__(weighting, Adaptive("yogi", lr, beta1, beta2, tau, initial))
+        self.lr = lr
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.tau = tau
+        self.initial = initial
 
 
 class FedAdagrad(AggregationRule):
@@ -96,3 +107,7 @@ class FedAdagrad(AggregationRule):
         weighting: Weighting | None = None,
     ) -> None:
         super().__init__(weighting, Adaptive("adagrad", lr, beta1, 0.0, tau, initial))
+        self.lr = lr
+        self.beta1 = beta1
+        self.tau = tau
+        self.initial = initial

@@ -89,3 +89,28 @@ class AdaptiveParams(SecondMoment):
     name: Literal["adaptive"] = "adaptive"
     kind: Literal["adam", "yogi", "adagrad"] = Field("adam", description="How the second moment advances.")
     bias_correction: bool = Field(False, description="Bias correction as in Flower's FedAdam.")
+
+
+class UniformAvailabilityParams(Params):
+    """Uniform availability has no parameters."""
+
+    name: Literal["uniform"] = "uniform"
+
+
+class SizeProportionalParams(Params):
+    """Size-proportional availability has no parameters."""
+
+    name: Literal["size_proportional"] = "size_proportional"
+
+
+class LabelCorrelatedParams(Params):
+    """Availability that goes up and down with a client's dominant class."""
+
+    name: Literal["label_correlated"] = "label_correlated"
+    period: Annotated[float, Field(gt=0.0)] = Field(
+        20.0, description="Rounds after which availability repeats, > 0."
+    )
+    strength: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        1.0,
+        description="How far availability falls, in [0, 1]: between 1 - strength and 1. 0: always available.",
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedbal.fairness import ClientScore, client_spread
+from fedbal.metrics import Confusion
 from fedbal.seeding import stream
 
 
@@ -85,3 +86,51 @@ def test_no_client_at_all() -> None:
 
 def test_non_finite_loss_is_none() -> None:
     assert client_spread([ClientScore(40, 4, math.inf)] * 2)["pooled_loss"] is None
+
+
+def test_n_stands_beside_the_numbers_and_confusion_counts_are_pooled() -> None:
+    first, second = np.array([[30, 10], [0, 0]]), np.array([[10, 10], [5, 15]])
+    rows = [
+        ClientScore(40, 30, 1.0, first),
+        ClientScore(40, 25, 1.0, second),
+        ClientScore(2, 2, 0.0, np.array([[0, 0], [0, 2]])),
+    ]
+    spread = client_spread(rows)
+    assert (spread["clients"], spread["samples"], spread["tenth"]) == (2, 80, 1)
+    assert (spread["pooled_clients"], spread["pooled_n"]) == (3, 82)
+    # The first client lacks class 1: its balanced accuracy is its recall of class 0.
+    assert spread["mean_balanced_accuracy"] == pytest.approx((0.75 + (0.5 + 0.75) / 2) / 2)
+    # Summed counts: 40 of 60 and 17 of 22.
+    assert spread["pooled_balanced_accuracy"] == pytest.approx((40 / 60 + 17 / 22) / 2)
+    assert spread["pooled_macro_f1"] == pytest.approx((80 / 105 + 34 / 59) / 2)
+
+
+def test_pooled_counts_equal_scikit_learn_on_the_pooled_samples() -> None:
+    reference = pytest.importorskip("sklearn.metrics")
+    draw = stream(2, "test")
+    truth, predicted = draw.integers(0, 4, 200), draw.integers(0, 4, 200)
+    parts = np.array_split(np.arange(200), 5)
+    rows = [
+        ClientScore(
+            len(part),
+            int((truth[part] == predicted[part]).sum()),
+            0.0,
+            Confusion.of(truth[part], predicted[part], 4).counts,
+        )
+        for part in parts
+    ]
+    spread = client_spread(rows)
+    assert spread["pooled_balanced_accuracy"] == pytest.approx(
+        reference.balanced_accuracy_score(truth, predicted)
+    )
+    assert spread["pooled_macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
+    each = [reference.balanced_accuracy_score(truth[part], predicted[part]) for part in parts]
+    assert spread["mean_balanced_accuracy"] == pytest.approx(np.mean(each))
+
+
+def test_without_everyones_confusion_counts_there_is_nothing_to_pool() -> None:
+    rows = [ClientScore(40, 40, 0.0, np.diag([20, 20])), ClientScore(40, 30, 0.0)]
+    spread = client_spread(rows)
+    assert spread["pooled_accuracy"] == 0.875
+    assert spread["pooled_balanced_accuracy"] is spread["pooled_macro_f1"] is None
+    assert spread["mean_balanced_accuracy"] is None

@@ -24,16 +24,24 @@ def test_worked_example() -> None:
     assert report["per_class_recall"] == [1.0, 0.75, 0.5, 0.25, 0.25]
     assert report["worst_class_recall"] == 0.25
     assert report["loss"] == pytest.approx(1.5)
+    assert report["samples"] == 20
+    assert report["per_class_precision"] == [pytest.approx(1 / 3), 0.75, 1.0, 1.0, 1.0]
+    assert report["g_mean"] == pytest.approx(0.472044, abs=5e-7)
+    assert report["never_predicted"] == 0
 
 
 def test_exactly_the_promised_keys_and_json_types() -> None:
     report = classification_report(Confusion.of([0, 1], [0, 0], 3))
     assert list(report) == [
+        "samples",
         "accuracy",
         "balanced_accuracy",
         "macro_f1",
         "per_class_recall",
+        "per_class_precision",
         "worst_class_recall",
+        "g_mean",
+        "never_predicted",
         "loss",
     ]
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -52,13 +60,25 @@ def test_majority_predictor_is_not_flattered() -> None:
     assert report["accuracy"] == pytest.approx(10 / 12)
     assert report["balanced_accuracy"] == 0.5
     assert report["worst_class_recall"] == 0.0
+    assert report["g_mean"] == 0.0
+    assert report["never_predicted"] == 1
+    assert report["per_class_precision"] == [pytest.approx(10 / 12), None]
 
 
 def test_no_samples_is_none_everywhere() -> None:
     report = classification_report(Confusion.empty(3))
-    assert report["per_class_recall"] == [None, None, None]
-    assert {key: value for key, value in report.items() if key != "per_class_recall"} == dict.fromkeys(
-        ["accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall", "loss"]
+    assert report.pop("samples") == 0  # type: ignore[misc]
+    assert report["per_class_recall"] == report["per_class_precision"] == [None, None, None]
+    assert {key: value for key, value in report.items() if not key.startswith("per_class")} == dict.fromkeys(
+        [
+            "accuracy",
+            "balanced_accuracy",
+            "macro_f1",
+            "worst_class_recall",
+            "g_mean",
+            "never_predicted",
+            "loss",
+        ]
     )
 
 
@@ -97,6 +117,11 @@ def test_agrees_with_scikit_learn(rows: list[tuple[int, int]]) -> None:
     assert report["macro_f1"] == pytest.approx(
         reference.f1_score(truth, predicted, labels=range(5), average="macro", zero_division=0)
     )
+    called = np.unique(predicted)
+    precision = reference.precision_score(truth, predicted, labels=called, average=None, zero_division=0)
+    assert [report["per_class_precision"][label] for label in called] == pytest.approx(precision)
+    assert report["never_predicted"] == 5 - len(called)
+    assert report["g_mean"] == pytest.approx(recalls.prod() ** (1 / len(present)))
     matrix = reference.confusion_matrix(truth, predicted, labels=range(5))
     assert np.array_equal(Confusion.of(truth, predicted, 5).counts, matrix)
 

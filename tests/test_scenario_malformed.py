@@ -171,10 +171,10 @@ CASES: list[tuple[str, str, str, str]] = [
     ("local_epochs: 1", "update: {name: proximal, mu: -1}", "6: client.update.mu", "got -1; a number >= 0"),
     ("local_epochs: 1", "loss: mse", "6: client.loss", "got mse; unknown loss; available: cross_entropy"),
     ("local_epochs: 1", "batch_size: 0", "6: client.batch_size", "got 0; an integer >= 1"),
-    ("name: sgd", "name: adam", "6: client.optimizer.name", "got adam; unknown optimizer; available: sgd"),
+    ("name: sgd", "name: lion", "6: client.optimizer.name", "got lion; unknown optimizer; available: sgd"),
     ("lr: 0.1", "lr: 0", "6: client.optimizer.lr", "got 0; a number > 0"),
     ("lr: 0.1", "momentum: 1", "6: client.optimizer.momentum", "got 1; a number >= 0 and < 1"),
-    ("lr: 0.1", "learning_rate: 1", "6: client.optimizer.learning_rate", "allowed here: name, lr, momentum"),
+    ("lr: 0.1", "learning_rate: 1", "6: client.optimizer.learning_rate", "name, lr, momentum"),
 ]
 
 ADDED: list[tuple[str, str, str]] = [
@@ -202,7 +202,7 @@ ADDED: list[tuple[str, str, str]] = [
     ("runtime: {device: gpu}", "runtime.device", "got gpu; text is needed (auto, cpu, cuda or cuda:N"),
     ("runtime: {num_gpus: -1}", "runtime.num_gpus", "got -1; a number >= 0"),
     ("runtime: {address: null}", "runtime.address", "got null"),
-    ("extra: {a: 1}", "extra", "unknown key; allowed here: name, seed, rounds"),
+    ("zoo: {a: 1}", "zoo", "unknown key; allowed here: name, seed, rounds"),
     ("rounds: 4", "rounds", "given twice, in line 2 and in line 7; delete one of them."),
 ]
 

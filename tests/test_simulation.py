@@ -20,6 +20,23 @@ TEST_KEYS = {
     "per_class_recall",
     "worst_class_recall",
     "loss",
+    "samples",
+    "per_class_precision",
+    "g_mean",
+    "never_predicted",
+    "many",
+    "medium",
+    "few",
+    "groups",
+    "nll",
+    "brier",
+    "ece",
+    "auroc",
+    "auprc",
+    "per_class_auroc",
+    "per_class_auprc",
+    "natural",
+    "balanced",
 }
 
 

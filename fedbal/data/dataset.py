@@ -58,6 +58,8 @@ class Dataset:
         Applied to float32 batches.
     columns : Mapping[str, numpy.ndarray]
         Further values of each training row, ``(n,)``, such as client ids.
+    features : tuple of str
+        Name of each value of a row that came from a table's columns; empty for images.
     source, licence : str
         Where the data comes from and on what terms.
     """
@@ -70,6 +72,7 @@ class Dataset:
     classes: tuple[str, ...]
     scaling: Scaling = Scaling()
     columns: Mapping[str, AnyArray] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbal.data.dataset import Dataset, Request, Scaling
-from fedbal.data.splits import TEST, split
+from fedbal.data.splits import hold_out
 from fedbal.errors import RunError
 
 _FILE = Path(__file__).with_name("digits.json")
@@ -43,9 +43,7 @@ def load(request: Request, *, test: float) -> Dataset:
     pixels = rows * channels * height * width
     x = np.frombuffer(raw, np.uint8, pixels).reshape(rows, channels, height, width).copy()
     y = np.frombuffer(raw, np.uint8, rows, pixels).astype(np.int64)
-    held_out = (
-        split(np.zeros_like(y), y, 10, validation=0.0, test=test, seed=request.seed, purpose="test") == TEST
-    )
+    held_out = hold_out(np.zeros_like(y), y, 10, share=test, seed=request.seed)
     return Dataset(
         name="digits",
         x=x[~held_out],

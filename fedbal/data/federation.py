@@ -12,6 +12,7 @@ import numpy as np
 
 from fedbal.data import DATASETS, PARTITIONS, QUANTITIES
 from fedbal.data.dataset import Dataset, IntArray, Request
+from fedbal.data.holdout import held_out
 from fedbal.data.long_tail import long_tail
 from fedbal.data.params import DataBlock, NaturalIdParams
 from fedbal.data.partitions.base import Assignment, Pool
@@ -62,6 +63,8 @@ class Federation:
     client_test: Shards
     names: Sequence[str]
     """Client keys: the natural name, or the position as a string."""
+    unseen: tuple[int, ...] = ()
+    """Clients that never train; all their rows are client test rows."""
 
     @property
     def num_clients(self) -> int:
@@ -128,11 +131,13 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         validation=block.validation,
         test=block.client_test,
         seed=seed,
-        purpose="client-split",
     )
     clients = len(assignment.names)
+    sizes = np.bincount(assignment.owner, minlength=clients)
+    unseen = tuple(held_out(block.holdout_clients, assignment.names, sizes, seed))
+    part[np.isin(assignment.owner, unseen)] = TEST
     train, validation, test = (
         Shards.grouped(assignment.owner[part == kind], rows[part == kind], clients)
         for kind in (TRAIN, VALIDATION, TEST)
     )
-    return Federation(dataset, train, validation, test, assignment.names)
+    return Federation(dataset, train, validation, test, assignment.names, unseen)

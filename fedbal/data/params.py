@@ -11,6 +11,7 @@ from fedbal.params import Params
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+ClientNames = Annotated[list[Annotated[str, Field(min_length=1)] | int], Field(min_length=1)]
 TestShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 SIZED = ("iid", "dirichlet", "dirichlet_client", "pathological")
@@ -186,6 +187,12 @@ class DataBlock(Params):
     )
     client_test: Share = Field(
         0.1, description="Share of each client's rows that is only ever reported on, in [0, 1)."
+    )
+
+    holdout_clients: Share | ClientNames = Field(
+        0.0,
+        description="Clients that never train and are reported on with all their data: a share in [0, 1) of "
+        "those that have data, or their names.",
     )
 
     @field_validator("quantity")

@@ -11,7 +11,7 @@ from fedbal.data.columns import identities
 from fedbal.data.dataset import AnyArray, Dataset, Request, Scaling
 from fedbal.data.labels import encode
 from fedbal.data.places import find
-from fedbal.data.splits import TEST, split
+from fedbal.data.splits import hold_out
 from fedbal.data.table_columns import from_columns, read_csv, read_parquet
 from fedbal.data.table_npz import RawTable, read_npz
 from fedbal.errors import UsageError
@@ -34,8 +34,8 @@ def load(
     Parameters
     ----------
     request : Request
-        Its client column is no feature; with one, the test rows are drawn within every client and class, so
-        that each client is represented as far as its size allows, else within every class.
+        Its client column is no feature; with one, the test rows come from every client and class by its size,
+        so that each client is represented, else from every class.
     path : str
         ``.npz``, ``.csv`` or ``.parquet``.
     label : str
@@ -58,14 +58,14 @@ def load(
     table = _read(place, label, features, request.client_column)
     if not len(table.x):
         raise UsageError(f"{place} has no rows.")
-    x = _rows(table.x, table.features, f"{place}: x")
+    x = as_rows(table.x, table.features, f"{place}: x")
     names = classes if classes is not None else table.classes
     y, y_test, names = encode(table.y, table.y_test, names, f"{place}: {label}")
     columns = dict(table.columns)
     if table.x_test is not None and y_test is not None:
         if table.x_test.shape[:1] != y_test.shape or not len(y_test):
             raise UsageError(f"{place}: x_test has shape {table.x_test.shape} for {len(y_test)} test labels.")
-        x_test = _rows(table.x_test, table.features, f"{place}: x_test")
+        x_test = as_rows(table.x_test, table.features, f"{place}: x_test")
         if x_test.shape[1:] != x.shape[1:] or x_test.dtype != x.dtype:
             raise UsageError(
                 f"{place}: rows of x_test are {x_test.dtype} {x_test.shape[1:]}, those of x {x.dtype} "
@@ -75,8 +75,7 @@ def load(
         owner = np.zeros_like(y)
         if request.client_column in columns:
             owner = identities(columns[request.client_column], request.client_column)[1]
-        part = split(owner, y, len(names), validation=0.0, test=test, seed=request.seed, purpose="test")
-        held_out = part == TEST
+        held_out = hold_out(owner, y, len(names), share=test, seed=request.seed)
         if not held_out.any():
             raise UsageError(
                 f"{place}: {len(y)} rows are too few to hold out {test:g} of them as test set; raise "
@@ -93,6 +92,7 @@ def load(
         classes=names,
         scaling=Scaling(255.0) if x.dtype == np.uint8 else Scaling(),
         columns=columns,
+        features=table.features,
         source=str(place),
         licence="the user's own",
     )
@@ -108,7 +108,7 @@ def _read(place: Path, label: str, features: Sequence[str] | None, client_column
     return from_columns(columns, place, label, features, client_column)
 
 
-def _rows(x: AnyArray, features: tuple[str, ...], where: str) -> AnyArray:
+def as_rows(x: AnyArray, features: tuple[str, ...], where: str) -> AnyArray:
     """Return vectors as float32 ``(n, d)`` and images channels first, uint8 or float32."""
     if x.dtype.kind not in "biuf":
         raise UsageError(f"{where} has type {x.dtype}; numbers are needed.")

@@ -1,0 +1,139 @@
+"""The model of a finished run, ready to be used: network, weights, and what its inputs and outputs mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fedbal.data.dataset import Scaling
+from fedbal.errors import RunError, UsageError
+from fedbal.models.build import build
+from fedbal.results import MODEL, SCENARIO, RunReader
+from fedbal.scenario import Scenario, load
+from fedbal.task import Task
+
+BATCH = 512
+
+
+class Deployable(nn.Module):
+    """A network with the scaling of its inputs in front: stored values in, logits out.
+
+    Parameters
+    ----------
+    network : nn.Module
+        What was trained.
+    scaling : Scaling
+        What turned stored values into its inputs.
+    dimensions : int
+        Dimensions of one input, without the batch.
+    """
+
+    divide: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, scaling: Scaling, dimensions: int) -> None:
+        super().__init__()
+        self.network = network
+        channels = (-1, *([1] * (dimensions - 1)))
+        self.register_buffer("divide", torch.tensor(scaling.divide))
+        self.register_buffer("mean", torch.tensor(scaling.mean or (0.0,)).view(channels))
+        self.register_buffer("std", torch.tensor(scaling.std or (1.0,)).view(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (b, classes) of raw inputs (b, *input_shape)."""
+        logits: Tensor = self.network((x.to(torch.float32) / self.divide - self.mean) / self.std)
+        return logits
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run's model.
+
+    Attributes
+    ----------
+    reader : RunReader
+        Its run directory.
+    scenario : Scenario
+        Its resolved scenario.
+    task : Task
+        Classes, inputs, scaling.
+    network : nn.Module
+        The trained network in evaluation mode; takes scaled inputs.
+    """
+
+    reader: RunReader
+    scenario: Scenario
+    task: Task
+    network: nn.Module
+
+    def deployable(self) -> Deployable:
+        """Return the network with its scaling in front, in evaluation mode."""
+        return Deployable(self.network, self.task.scaling, len(self.task.input_shape)).eval()
+
+    @torch.no_grad()
+    def logits(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits of raw rows.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            ``(n, *input_shape)``, as stored: not scaled.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, classes)`` float32.
+        """
+        module = self.deployable()
+        parts = [
+            module(torch.from_numpy(np.ascontiguousarray(x[start : start + BATCH]))).numpy()
+            for start in range(0, len(x), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.task.classes)), np.float32)
+
+
+def open_trained(directory: str | Path) -> Trained:
+    """Open the model of a run directory.
+
+    Parameters
+    ----------
+    directory : str or Path
+        A run directory of a finished run.
+
+    Raises
+    ------
+    UsageError
+        It is no run directory, or the run is not finished.
+    RunError
+        Its files do not fit together.
+    """
+    reader = RunReader(directory)
+    path = reader.path / MODEL
+    if not path.is_file():
+        raise UsageError(
+            f"{reader.path} has no model yet (the run is {reader.status}); go on with: "
+            f"fedbal run --resume {reader.path}."
+        )
+    described = reader.fingerprints.get("task")
+    if not isinstance(described, dict):
+        raise RunError(
+            f"{reader.path}: fingerprints.json says nothing of the task (classes, inputs); the run was made by an "
+            "older fedbal: run its scenario.yaml again."
+        )
+    task = Task.from_dict(described)
+    scenario = load(reader.path / SCENARIO)
+    network = build(scenario.model, task.input_shape, len(task.classes), scenario.seed.init)
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise RunError(f"{path} does not fit the model of {SCENARIO}: {error}.") from error
+    return Trained(reader, scenario, task, network.eval())
