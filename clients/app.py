@@ -32,6 +32,12 @@ EVALUATION_DISCLOSURES = (
         frequency="every evaluation",
         privacy="reveals how many test samples of each class the client has, and what they are taken for",
     ),
+    Disclosure(
+        name=protocol.PERSONAL + protocol.CONFUSION,
+        size="as the confusion counts, and one loss",
+        frequency="every evaluation, if the client's update keeps a personal model",
+        privacy="the same about the client's own model, which itself stays with the client",
+    ),
 )
 """What a client's evaluation sends beyond its number of test samples, how many are right, and their mean loss."""
 

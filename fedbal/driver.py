@@ -37,6 +37,7 @@ from fedbal.results import (
 )
 from fedbal.scenario import Scenario
 from fedbal.summary import last_tenth
+from fedbal.task import Task
 
 
 def drive(
@@ -158,6 +159,7 @@ def _fingerprints(assembly: Assembly) -> dict[str, Any]:
         "initial": fingerprints.of_arrays(assembly.complete),
         "cohorts": None,
         "batches": None,
+        "task": Task.of(assembly.federation.dataset, assembly.test.groups).to_dict(),
         "engine": assembly.engine,
         "code": fingerprints.of_code(assembly.user_files),
         "packages": fingerprints.of_packages(),

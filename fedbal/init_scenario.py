@@ -8,6 +8,7 @@ import re
 import textwrap
 from pathlib import Path
 
+from fedbal.data.params import TableData
 from fedbal.errors import RunError, UsageError
 from fedbal.inspection import CLIENT_TEST, MIN_TEST, TEST, VALIDATION, Columns, Inspection
 from fedbal.results import disk_errors, write_atomically
@@ -122,17 +123,17 @@ def _data(found: Inspection, out: Path) -> list[str]:
         few, names = len(found.too_small), list(found.too_small.items())[:8]
         named = ", ".join(f"{_comment(name)} ({tests})" for name, tests in names)
         lines += [
-            f"# {few} of {len(found.clients)} clients have fewer than {MIN_TEST} test samples, too few to judge one alone:",
+            f"# {few} of {len(found.clients)} clients have fewer than {MIN_TEST} test samples, too few each:",
             f"# {named}{', ...' if few > len(names) else ''}",
         ]
     return lines
 
 
 def _features(found: Inspection) -> list[str]:
-    """List the columns to learn from if some are left out; those with the reason."""
+    """List the columns to learn from where there is something to say about one, and why others are left out."""
     columns = found.columns
     left_out = {**columns.ids, **columns.constant, **columns.texts, **columns.leaks}
-    if not left_out:
+    if not left_out and not columns.suspicious:
         return []
     lines = ["features:                     # columns to learn from"]
     if len(columns.features) <= MANY_FEATURES:
@@ -152,7 +153,7 @@ def _doubt(columns: Columns, name: str) -> str:
 
 
 def _preprocess(found: Inspection) -> list[str]:
-    if found.source.images is not None:
+    if found.source.images is not None or "preprocess" not in TableData.model_fields:
         return []
     impute = "median" if any(name in found.missing for name in found.columns.features) else "none"
     return [

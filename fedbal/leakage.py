@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fedbal.data.dataset import AnyArray, FloatArray, IntArray
 from fedbal.seeding import stream
 
-BINS = 50
+FEW_VALUES = 50
+"""Up to so many distinct numbers a column is looked up value by value, above by the nearest known value."""
 SURE = 0.99
 """Balanced accuracy, or area under the ROC curve, from which on a column is named."""
 MIN_ROWS = 20
@@ -37,7 +38,7 @@ def giveaway(values: AnyArray, numeric: FloatArray | None, present: NDArray[np.b
     if len(labels) < MIN_ROWS or len(classes) < 2:
         return ""
     distinct, code = np.unique(values, return_inverse=True)
-    if numeric is not None and len(distinct) > BINS:
+    if numeric is not None and len(distinct) > FEW_VALUES:
         return _numeric_evidence(numeric[present], labels, classes)
     score = _held_out_accuracy(code, len(distinct), labels)
     if score < SURE or len(distinct) > len(labels) / 5:
@@ -92,22 +93,32 @@ def _numeric_evidence(values: FloatArray, labels: IntArray, classes: IntArray) -
             return "one threshold on it separates the two classes without error"
         if area >= SURE:
             return f"its area under the ROC curve is {area:.3f} on its own"
-    edges = np.quantile(values, np.linspace(0.0, 1.0, BINS + 1)[1:-1])
-    score = _held_out_accuracy(np.searchsorted(edges, values), BINS, labels)
+    learn, judge = _halves(len(labels))
+    order = learn[np.argsort(values[learn], kind="stable")]
+    known = values[order]
+    right = np.clip(np.searchsorted(known, values[judge]), 1, len(known) - 1)
+    nearer_left = values[judge] - known[right - 1] <= known[right] - values[judge]
+    score = _balanced(labels[order[right - nearer_left]], labels[judge])
     return f"alone it predicts unseen rows with balanced accuracy {score:.3f}" if score >= SURE else ""
 
 
 def _held_out_accuracy(code: IntArray, size: int, labels: IntArray) -> float:
     """Learn each value's class on one half of the rows; return the balanced accuracy on the other half."""
-    order = stream(0, "leakage").permutation(len(labels))
-    learn, judge = order[::2], order[1::2]
+    learn, judge = _halves(len(labels))
     classes = int(labels.max()) + 1
     table = np.zeros((size, classes))
     np.add.at(table, (code[learn], labels[learn]), 1.0)
     # A class counts by its share, or the common class would win every value.
     guess = (table / np.maximum(table.sum(axis=0), 1.0)).argmax(axis=1)
-    right = guess[code[judge]] == labels[judge]
-    held = np.bincount(labels[judge], minlength=classes)
-    hits = np.bincount(labels[judge], weights=right, minlength=classes)
-    known = held > 0
-    return float((hits[known] / held[known]).mean())
+    return _balanced(guess[code[judge]], labels[judge])
+
+
+def _halves(rows: int) -> tuple[IntArray, IntArray]:
+    order = stream(0, "leakage").permutation(rows)
+    return order[::2], order[1::2]
+
+
+def _balanced(guess: IntArray, truth: IntArray) -> float:
+    held = np.bincount(truth)
+    hits = np.bincount(truth, weights=guess == truth)
+    return float((hits[held > 0] / held[held > 0]).mean())

@@ -19,7 +19,7 @@ RANGE = 1000.0
 EVEN = 4.0
 """Log-odds up to which bins are about equally wide."""
 CHUNK = 1 << 21
-"""Probabilities that are looked at together, which bounds the memory."""
+"""Probabilities that are looked at together."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -139,8 +139,8 @@ class ScoreSums:
             mass=float(mine.sum()),
             nll=float(mine @ made.nll),
             brier=float(mine @ made.brier),
-            positive=positive.reshape(shape).astype(np.float64),
-            everyone=everyone.reshape(shape).astype(np.float64),
+            positive=positive.reshape(shape).astype(np.float64, copy=False),
+            everyone=everyone.reshape(shape).astype(np.float64, copy=False),
             confidence=np.stack(confidence),
         )
 
@@ -165,7 +165,9 @@ class ScoreSums:
         return self.mass > 0 and bool(np.isfinite([self.nll, self.brier]).all())
 
 
-def score_sums(logits: NDArray[np.floating], truth: Ints, weights: Floats | None = None) -> ScoreSums:
+def score_sums(
+    logits: NDArray[np.floating], truth: Ints, weights: Floats | None = None, *, rows: int | None = None
+) -> ScoreSums:
     """Return the statistics of many samples, looked at in chunks.
 
     Parameters
@@ -176,8 +178,10 @@ def score_sums(logits: NDArray[np.floating], truth: Ints, weights: Floats | None
         Classes in 0 .. C - 1.
     weights : ndarray, (C,), optional
         As in :meth:`ScoreSums.of`.
+    rows : int, optional
+        Samples a chunk; None: what bounds the memory, but as many as fill the histograms.
     """
-    rows = max(1, CHUNK // logits.shape[1])
+    rows = rows or max(CHUNK // logits.shape[1], BINS)
     parts = (slice(start, start + rows) for start in range(0, len(truth), rows))
     total, *others = (ScoreSums.of(predictions(logits[part], truth[part]), weights) for part in parts)
     for other in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ class Trained:
     network: nn.Module
 
     def deployable(self) -> Deployable:
-        """Return the network with its scaling in front, in evaluation mode."""
-        return Deployable(self.network, self.task.scaling, len(self.task.input_shape)).eval()
+        """Return a copy of the network with its scaling in front, for use only: without gradients."""
+        network = copy.deepcopy(self.network).requires_grad_(False)
+        return Deployable(network, self.task.scaling, len(self.task.input_shape)).eval()
 
     @torch.no_grad()
     def logits(self, x: NDArray[Any]) -> NDArray[np.float32]:

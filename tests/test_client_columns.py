@@ -13,7 +13,7 @@ from clients.app import EVALUATION_DISCLOSURES
 from clients.standard import Standard
 from fedbal.evaluation import Evaluated, client_columns, evaluate_on_clients
 from fedbal.fairness import ClientScore
-from fedbal.protocol import CONFUSION, to_arrays, to_record
+from fedbal.protocol import CONFUSION, to_record
 from fedbal.results import RunReader
 from fedbal.simulation import resume, run
 from tests.scenarios import digits, sha256
@@ -225,7 +225,7 @@ def test_a_reply_that_contradicts_itself_does_not_count(pairs):
 
 
 def test_the_confusion_counts_are_declared():
-    assert [item.name for item in EVALUATION_DISCLOSURES] == [CONFUSION]
+    assert [item.name for item in EVALUATION_DISCLOSURES] == [CONFUSION, "personal-confusion"]
 
 
 def test_the_reply_is_as_small_as_the_samples(tmp_path):
@@ -252,4 +252,3 @@ def test_the_reply_is_as_small_as_the_samples(tmp_path):
 
 def test_standard_clients_have_no_personal_model():
     assert Standard(None).personal(None) is None
-    assert to_arrays(to_record({})) == {}

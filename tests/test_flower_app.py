@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fedbal.results import RunReader
+from fedbal.scenario import load
 from fedbal.simulation import run
 from tests.scenarios import sha256
 
@@ -82,7 +83,12 @@ def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
     out = tmp_path / "run"
     home = tmp_path / "home"
     port = str(free_port())
-    changes = "rounds=2; data.partition.clients=4"
+    run(load("quickstart", ["rounds=1", "runtime.backend=inprocess"]), tmp_path / "backbone")
+    changes = (
+        "rounds=2; data.partition.clients=4; client.clip_norm=1.0; client.augment.crop_padding=1; "
+        "client.optimizer.schedule=cosine; cohort.availability.name=size_proportional; pretrained.freeze=features; "
+        f"pretrained.path={tmp_path / 'backbone' / 'model.safetensors'}"
+    )
     command = [BIN / "flwr", "run", ROOT, "local", "--stream"]
     command += ["--federation-config", "num-supernodes=4 client-resources-num-cpus=1"]
     command += ["--run-config", f'scenario="quickstart" set="{changes}" out="{out}"']
@@ -99,8 +105,6 @@ def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
     finally:
         stop_superlink(home)
     assert (out / "summary.json").exists(), result.stdout + result.stderr
-    from fedbal.scenario import load
-
     plain = run(load("quickstart", [*changes.split("; "), "runtime.backend=inprocess"]), tmp_path / "plain")
     assert sha256(out / "model.safetensors") == sha256(plain.directory / "model.safetensors")
     there, here = RunReader(out), RunReader(plain.directory)

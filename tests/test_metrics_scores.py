@@ -176,11 +176,10 @@ def test_sums_over_clients_are_those_of_the_pooled_set(
     assert (total.nll, total.brier) == pytest.approx((pooled.nll, pooled.brier))
 
 
-def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_show() -> None:
     logits, truth = sample(101, 3, 5)
     whole = score_sums(logits, truth)
-    monkeypatch.setattr("fedbal.scores.CHUNK", 30)
-    parts = score_sums(logits, truth)
+    parts = score_sums(logits, truth, rows=10)
     assert np.array_equal(whole.positive, parts.positive)
     assert np.array_equal(whole.everyone, parts.everyone)
     assert parts.nll == pytest.approx(whole.nll)

@@ -103,7 +103,7 @@ def test_names(name, expected):
     ["", "1rule", "my rule", "../x", "a__b", "json", "torch", "Fedbal", "class", "test_x", "é", "x" * 61],
 )
 def test_names_that_cannot_be(name, tmp_path):
-    with pytest.raises(UsageError, match="cannot be used|is taken"):
+    with pytest.raises(UsageError, match=r"cannot be used|is taken"):
         create("strategy", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -45,6 +45,7 @@ def test_the_least_scenario_gets_every_default() -> None:
             "partition": {"name": "iid", "clients": 10},
             "validation": 0.1,
             "client_test": 0.1,
+            "holdout_clients": 0.0,
             "test": 0.2,
         },
         "model": {"name": "logistic"},
@@ -70,7 +71,12 @@ def test_the_least_scenario_gets_every_default() -> None:
             "client_dropout": 0.0,
             "speed": {"sigma": 0.0, "samples_per_second": 1000.0},
         },
-        "evaluation": {"every": 1, "clients": "all", "min_client_samples": 30},
+        "evaluation": {
+            "every": 1,
+            "clients": "all",
+            "min_client_samples": 30,
+            "groups": {"rule": "auto", "thresholds": [20, 100], "shares": [75.0, 95.0]},
+        },
         "runtime": {
             "backend": "auto",
             "workers": "auto",

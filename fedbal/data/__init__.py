@@ -39,6 +39,18 @@ DATASETS = Table(
             "60 000 + 10 000 handwritten digits, 28x28, 10 classes",
             "LeCun et al., Proc. IEEE 1998",
         ),
+        "cifar10": Entry(
+            "fedbal.data.cifar:load_cifar10",
+            "fedbal.data.params:Cifar10Data",
+            "50 000 + 10 000 colour pictures of things and animals, 32x32, 10 classes",
+            "Krizhevsky, technical report 2009",
+        ),
+        "cifar100": Entry(
+            "fedbal.data.cifar:load_cifar100",
+            "fedbal.data.params:Cifar100Data",
+            "50 000 + 10 000 colour pictures, 32x32, 100 fine or 20 coarse classes",
+            "Krizhevsky, technical report 2009",
+        ),
         "table": Entry(
             "fedbal.data.table:load",
             "fedbal.data.params:TableData",

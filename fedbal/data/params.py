@@ -265,6 +265,27 @@ class MnistData(DataBlock):
     )
 
 
+class Cifar10Data(DataBlock):
+    """CIFAR-10, with its own test set."""
+
+    dataset: Literal["cifar10"] = "cifar10"
+    path: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The published archive, the folder in it, or an .npz; left out: FEDBAL_DATA, cache, download.",
+    )
+
+
+class Cifar100Data(DataBlock):
+    """CIFAR-100, with its own test set."""
+
+    dataset: Literal["cifar100"] = "cifar100"
+    path: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The published archive, the folder in it, or an .npz; left out: FEDBAL_DATA, cache, download.",
+    )
+    labels: Literal["fine", "coarse"] = Field("fine", description="The 100 classes, or their 20 groups.")
+
+
 class TableData(DataBlock):
     """A table of the user's: NPZ, CSV or Parquet."""
 
@@ -295,7 +316,14 @@ def _source(value: Any) -> Any:
 
 DataParams = Annotated[
     Annotated[
-        DigitsData | SyntheticData | FashionMnistData | MnistData | TableData, Field(discriminator="dataset")
+        DigitsData
+        | SyntheticData
+        | FashionMnistData
+        | MnistData
+        | Cifar10Data
+        | Cifar100Data
+        | TableData,
+        Field(discriminator="dataset"),
     ],
     BeforeValidator(_source),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedbal.errors import UsageError
+from fedbal.errors import RunError, UsageError
 from fedbal.results import RunReader
 from fedbal.seeding import stream
 from fedbal.simulation import run
@@ -180,6 +180,21 @@ def test_a_run_in_which_nobody_is_available_for_a_round(tmp_path, strategy):
     assert [row["replied"] for row in rounds] == [4, 0, 0, 4]
     assert rounds[0]["test"] == rounds[1]["test"] == rounds[2]["test"] != rounds[3]["test"]
     assert RunReader(tmp_path / "run").status == "finished"
+
+
+def test_nobody_available_when_the_cohort_evaluates_and_straggles(tmp_path):
+    (tmp_path / "night.py").write_text(NIGHT)
+    own = f"cohort.availability={{name: '{tmp_path}/night.py:Night', hours: [2, 4]}}"
+    systems = "systems={stragglers: {fraction: 0.5, policy: partial}, client_dropout: 0.2}"
+    run(digits(own, systems, "evaluation.clients=cohort"), tmp_path / "run")
+    assert [row["sampled"] for row in RunReader(tmp_path / "run").rounds()] == [4, 0, 4, 0]
+
+
+def test_an_availability_that_fails_is_one_message(tmp_path):
+    (tmp_path / "night.py").write_text(NIGHT)
+    own = f"cohort.availability={{name: '{tmp_path}/night.py:Night', hours: 3}}"
+    with pytest.raises(RunError, match=r"cohort\.availability: Night failed in round 1: TypeError"):
+        run(digits(own), tmp_path / "run")
 
 
 NIGHT = '''
