@@ -23,6 +23,30 @@ UPDATES = Table(
             "local SGD with a proximal pull mu/2 ||w - w_global||^2 towards the received model",
             "Li et al., MLSys 2020",
         ),
+        "scaffold": Entry(
+            "clients.scaffold:Scaffold",
+            "clients.params:ScaffoldParams",
+            "local SGD along gradients corrected by control variates",
+            "Karimireddy et al., ICML 2020",
+        ),
+        "feddyn": Entry(
+            "clients.feddyn:FedDyn",
+            "clients.params:FedDynParams",
+            "local SGD on a dynamically regularised loss",
+            "Acar et al., ICLR 2021",
+        ),
+        "moon": Entry(
+            "clients.moon:Moon",
+            "clients.params:MoonParams",
+            "local SGD with a contrastive term between current, received and previous features",
+            "Li et al., CVPR 2021",
+        ),
+        "contribution": Entry(
+            "clients.contribution:Contribution",
+            "clients.params:ContributionParams",
+            "local SGD, and a score of the global model without the client's own part",
+            "Jiang et al., CVPR 2023",
+        ),
     },
 )
 
@@ -33,6 +57,42 @@ LOSSES = Table(
             "clients.losses:CrossEntropy",
             "clients.params:CrossEntropyParams",
             "softmax cross-entropy, mean over the batch",
+        ),
+        "focal": Entry(
+            "clients.losses:Focal",
+            "clients.params:FocalParams",
+            "cross-entropy that looks away from easy samples",
+            "Lin et al., ICCV 2017",
+        ),
+        "class_balanced": Entry(
+            "clients.losses:ClassBalanced",
+            "clients.params:ClassBalancedParams",
+            "cross-entropy weighted by the inverse effective number of samples of a class",
+            "Cui et al., CVPR 2019",
+        ),
+        "balanced_softmax": Entry(
+            "clients.calibrated:BalancedSoftmax",
+            "clients.params:BalancedSoftmaxParams",
+            "cross-entropy of logits shifted by log class counts",
+            "Ren et al., NeurIPS 2020",
+        ),
+        "logit_adjustment": Entry(
+            "clients.calibrated:LogitAdjustment",
+            "clients.params:LogitAdjustmentParams",
+            "cross-entropy of logits shifted by tau log class frequencies",
+            "Menon et al., ICLR 2021",
+        ),
+        "fedlc": Entry(
+            "clients.calibrated:FedLC",
+            "clients.params:FedLCParams",
+            "logits calibrated by class counts: larger margins for a client's rare classes",
+            "Zhang et al., ICML 2022",
+        ),
+        "fedrs": Entry(
+            "clients.calibrated:FedRS",
+            "clients.params:FedRSParams",
+            "restricted softmax: logits of classes that a client lacks are scaled down",
+            "Li and Zhan, KDD 2021",
         ),
     },
 )

@@ -15,8 +15,10 @@ from torch import nn
 
 from clients.base import ClientUpdate, LocalRound, Tensors
 from clients.data import ClientData
+from clients.functional import ModelFunction
 from clients.groups import shared_names
 from clients.optimizers import Optimizer
+from clients.normalised import normalised_steps
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
 from fedbal import protocol
@@ -132,6 +134,8 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         num_classes=trainer.num_classes,
         config=config,
         state=context.state,
+        records=message.content,
+        forward=ModelFunction(trainer.model),
     )
     if not len(data.train):
         raise ValueError(f"client {data.key} has no training samples")
@@ -145,9 +149,12 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     )
     frozen = trainer.update.before(local)
     optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
+    local.progress.learning_rate = float(getattr(optimizer, "lr", 0.0))
+    local.progress.momentum = float(getattr(optimizer, "momentum", 0.0))
     trained, loss = train(trainer.model, trainer.update, optimizer, local, frozen, batches, trainer.options)
+    records = trainer.update.records(local, trained)
     extras = dict(trainer.update.after(local, trained))
-    extras.update(_requested(config, data, trainer.num_classes))
+    extras.update(_requested(config, local, trainer.update))
     content = RecordDict(
         {
             protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in trained.items()}),
@@ -159,6 +166,8 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
             ),
         }
     )
+    for name, tensors in records.items():
+        content[name] = to_record({key: value.cpu().numpy() for key, value in tensors.items()})
     if extras:
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
@@ -201,7 +210,8 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     config = protocol.config_of(message.content)
     answer = ConfigRecord({protocol.CLIENT_KEY: data.key, protocol.NUM_EXAMPLES: len(data.train)})
     content = RecordDict({protocol.REPLY: answer})
-    if extras := _requested(config, data, trainer.num_classes):
+    local = LocalRound(0, {}, data, trainer.num_classes, config)
+    if extras := _requested(config, local, trainer.update):
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
 
@@ -227,11 +237,18 @@ def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:
     return received
 
 
-def _requested(config: ConfigRecord, data: ClientData, num_classes: int) -> dict[str, list[float]]:
+def _requested(config: ConfigRecord, local: LocalRound, update: ClientUpdate) -> dict[str, list[float]]:
+    """Answer what the rule asks for beyond the update's own extras."""
     requests = config.get(protocol.REQUESTS, [])
     answers: dict[str, list[float]] = {}
     for request in requests if isinstance(requests, list) else []:
-        if request != protocol.LABEL_COUNTS:
-            raise ValueError(f"unknown request {request!r}; known: {protocol.LABEL_COUNTS}")
-        answers[protocol.LABEL_COUNTS] = data.train.label_counts(num_classes).tolist()
+        if request == protocol.LABEL_COUNTS:
+            answers[protocol.LABEL_COUNTS] = local.data.train.label_counts(local.num_classes).tolist()
+        elif request == protocol.NORMALISED_STEPS:
+            progress = local.progress
+            pull = progress.learning_rate * float(getattr(update, "mu", 0.0))
+            answers[protocol.NORMALISED_STEPS] = [normalised_steps(progress.steps, progress.momentum, pull)]
+        elif request not in update.answers:
+            known = (protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, *update.answers)
+            raise ValueError(f"the rule asks for {request!r}, this client can answer {', '.join(known)}")
     return answers

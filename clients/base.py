@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -16,8 +16,18 @@ from fedbal.protocol import Disclosure
 Tensors = dict[str, Tensor]
 """Parameters (or gradients) by name."""
 
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
-"""``forward(params, x) -> logits (b, C)``: the model as a pure function."""
+
+class Forward(Protocol):
+    """The model as a pure function: ``forward(params, x) -> logits (b, C)``."""
+
+    def __call__(self, params: Mapping[str, Tensor], x: Tensor, /) -> Tensor:
+        """Return logits (b, C)."""
+        ...
+
+    def features(self, params: Mapping[str, Tensor], x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Return features (b, d) and logits (b, C); the model must have ``features`` and ``classifier``."""
+        ...
+
 
 Frozen = Mapping[str, Any]
 """What stays fixed during a client's local training: a pytree of tensors made by ``before``."""
@@ -40,8 +50,31 @@ class Criterion(Protocol):
     """A loss on logits, the axis where losses for imbalance live."""
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the scalar loss of ``logits`` (b, C), a weighted mean over the batch."""
+        """Return the scalar loss of ``logits`` (b, C), a weighted mean over the batch.
+
+        A criterion may have a method ``prior(counts)`` that turns a client's class counts (C,) into
+        ``batch.prior``.
+        """
         ...
+
+
+@dataclass
+class Progress:
+    """What a client's local training did.
+
+    Attributes
+    ----------
+    steps : int
+        Minibatch steps.
+    learning_rate : float
+        Local learning rate of the round.
+    momentum : float
+        Local momentum.
+    """
+
+    steps: int = 0
+    learning_rate: float = 0.0
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +95,12 @@ class LocalRound:
         What the server sent along.
     state : RecordDict
         The client's own state, kept for it between its rounds (Flower's ``Context.state``).
+    records : RecordDict
+        Everything in the server's message, for rules that send more than the model.
+    progress : Progress
+        What local training did; complete when :meth:`ClientUpdate.after` is called.
+    forward : Forward, optional
+        The model as a pure function, for work outside local steps.
     """
 
     round: int
@@ -70,6 +109,9 @@ class LocalRound:
     num_classes: int
     config: ConfigRecord = field(default_factory=ConfigRecord)
     state: RecordDict = field(default_factory=RecordDict)
+    records: RecordDict = field(default_factory=RecordDict)
+    progress: Progress = field(default_factory=Progress)
+    forward: Forward | None = None
 
 
 class ClientUpdate(ABC):
@@ -86,6 +128,8 @@ class ClientUpdate(ABC):
 
     discloses: tuple[Disclosure, ...] = ()
     """What this update sends beyond weights and the sample count."""
+    answers: tuple[str, ...] = ()
+    """Extras that its :meth:`after` always gives, so that a rule may ask for them."""
 
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
@@ -109,3 +153,7 @@ class ClientUpdate(ABC):
         this client has no model of its own (yet).
         """
         return None
+
+    def records(self, local: LocalRound, trained: Tensors) -> Mapping[str, Tensors]:
+        """Return further array records for the reply, by name; called before :meth:`after`."""
+        return {}

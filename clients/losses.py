@@ -11,7 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clients.base import Batch
+from clients.base import Batch, Criterion, LocalRound
+
+
+def class_prior(criterion: Criterion, local: LocalRound) -> Tensor | None:
+    """Return what a criterion needs of the client's class counts; None: nothing."""
+    make = getattr(criterion, "prior", None)
+    if make is None:
+        return None
+    counts = torch.from_numpy(local.data.train.label_counts(local.num_classes))
+    prior: Tensor | None = make(counts)
+    return None if prior is None else prior.to(local.data.train.pool.device)
 
 
 class Loss:

@@ -143,3 +143,79 @@ class AugmentParams(Params):
         "crop.",
     )
     horizontal_flip: bool = Field(False, description="Mirror a training image with probability 1/2.")
+
+
+class ScaffoldParams(Params):
+    """SCAFFOLD's local steps have no parameters."""
+
+    name: Literal["scaffold"] = "scaffold"
+
+
+class FedDynParams(Params):
+    """FedDyn's local objective."""
+
+    name: Literal["feddyn"] = "feddyn"
+    alpha: Annotated[float, Field(gt=0.0)] = Field(0.01, description="Regularisation, > 0; as the strategy's.")
+
+
+class MoonParams(Params):
+    """MOON's contrastive term."""
+
+    name: Literal["moon"] = "moon"
+    mu: Annotated[float, Field(ge=0.0)] = Field(
+        1.0, description="Weight of the contrastive term, >= 0; 0 is the standard update."
+    )
+    temperature: Annotated[float, Field(gt=0.0)] = Field(0.5, description="Temperature T, > 0.")
+
+
+class ContributionParams(Params):
+    """FedCE's contribution score."""
+
+    name: Literal["contribution"] = "contribution"
+    metric: Literal["accuracy", "balanced_accuracy"] = Field(
+        "accuracy", description="Score of the minus model on the client's validation data."
+    )
+    first_zero: bool = Field(True, description="Count the first round as a score of 0, as the official code.")
+
+
+class FocalParams(Params):
+    """Focal loss."""
+
+    name: Literal["focal"] = "focal"
+    gamma: Annotated[float, Field(ge=0.0)] = Field(2.0, description="Focusing, >= 0; 0 is cross-entropy.")
+
+
+class ClassBalancedParams(Params):
+    """Class-balanced cross-entropy."""
+
+    name: Literal["class_balanced"] = "class_balanced"
+    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9999, description="In [0, 1); 0 is cross-entropy.")
+
+
+class BalancedSoftmaxParams(Params):
+    """Balanced softmax."""
+
+    name: Literal["balanced_softmax"] = "balanced_softmax"
+    absent: Literal["mask", "floor1"] = Field("mask", description="What to do with a class without samples.")
+
+
+class LogitAdjustmentParams(Params):
+    """Logit-adjusted cross-entropy."""
+
+    name: Literal["logit_adjustment"] = "logit_adjustment"
+    tau: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Strength, >= 0; 0 is cross-entropy.")
+    absent: Literal["mask", "floor1"] = Field("mask", description="What to do with a class without samples.")
+
+
+class FedLCParams(Params):
+    """Logits calibration."""
+
+    name: Literal["fedlc"] = "fedlc"
+    tau: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Strength, >= 0.")
+
+
+class FedRSParams(Params):
+    """Restricted softmax."""
+
+    name: Literal["fedrs"] = "fedrs"
+    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.5, description="In [0, 1]; 1 is cross-entropy.")

@@ -15,7 +15,9 @@ from torch.func import functional_call
 from clients.augment import Augmentation
 from clients.base import Batch, ClientUpdate, Frozen, LocalRound, Tensors
 from clients.data import Split
+from clients.functional import ModelFunction
 from clients.groups import training_mode
+from clients.losses import class_prior
 from clients.optimizers import Optimizer, clip
 from fedbal.seeding import stream
 
@@ -129,10 +131,8 @@ def train(
     training_mode(model)
     params, buffers = split_state(model, local.received)
 
-    def forward(values: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        logits: Tensor = functional_call(model, {**values, **buffers}, (x,))
-        return logits
-
+    forward = ModelFunction(model, buffers)
+    prior = class_prior(update.criterion, local)
     state = optimizer.init(params)
     names = list(params)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
@@ -140,7 +140,7 @@ def train(
     draws = options.augment.draws(options.seed, local.data.key, local.round)
     for positions in minibatches:
         x, y = local.data.train.batch(positions)
-        batch = Batch(options.augment(x, draws), y)
+        batch = Batch(options.augment(x, draws), y, None, prior)
         leaves = {name: value.requires_grad_() for name, value in params.items()}
         loss = update.loss(forward, leaves, batch, frozen)
         gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
@@ -151,6 +151,7 @@ def train(
         optimizer.step(params, named, state)
         total += loss.detach().to(torch.float64) * len(positions)
         seen += len(positions)
+        local.progress.steps += 1
     trained = {name: params.get(name, buffers.get(name)) for name in local.received}
     return {name: value for name, value in trained.items() if value is not None}, float(total) / max(seen, 1)
 

@@ -116,7 +116,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     return Assembly(
         federation=federation,
         clients=clients,
-        strategy=_strategy(scenario, dataset.num_classes),
+        strategy=_strategy(scenario, dataset.num_classes, len(population.nodes)),
         sampler=sampler,
         population=population,
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
@@ -230,14 +230,14 @@ def _cohort(sampler: CohortSampler, population: Population) -> int:
         raise UsageError(f"cohort.size: {error}; lower it, or make more clients.") from error
 
 
-def _strategy(scenario: Scenario, num_classes: int) -> Strategy:
+def _strategy(scenario: Scenario, num_classes: int, num_clients: int) -> Strategy:
     choice = scenario.strategy
     if isinstance(choice, CustomParams):
         arguments = with_defaults(STRATEGIES.load(choice.name), choice.kwargs())
         choice = CustomParams(name=choice.name, **arguments)
     strategy: Strategy = create(STRATEGIES, choice)
     if isinstance(strategy, AggregationRule):
-        strategy.context = ServerContext(num_classes)
+        strategy.context = ServerContext(num_classes, num_clients)
     target = getattr(strategy, "target", None)
     if scenario.strategy.name == "feddisco" and target is not None and len(target) != num_classes:
         raise UsageError(

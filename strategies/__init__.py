@@ -54,6 +54,36 @@ STRATEGIES = Table(
             "Adagrad on the server along the average update",
             "Reddi et al., ICLR 2021",
         ),
+        "fednova": Entry(
+            "strategies.fednova:FedNova",
+            "strategies.params:FedNovaParams",
+            "updates normalised by how much local work made them",
+            "Wang et al., NeurIPS 2020",
+        ),
+        "scaffold": Entry(
+            "strategies.scaffold:Scaffold",
+            "strategies.params:ScaffoldParams",
+            "control variates that take client drift out of local steps",
+            "Karimireddy et al., ICML 2020",
+        ),
+        "feddyn": Entry(
+            "strategies.feddyn:FedDyn",
+            "strategies.params:FedDynParams",
+            "dynamic regularisation that aligns local with global stationary points",
+            "Acar et al., ICLR 2021",
+        ),
+        "moon": Entry(
+            "strategies.moon:Moon",
+            "strategies.params:MoonParams",
+            "FedAvg's average over clients that train with a contrastive term",
+            "Li et al., CVPR 2021",
+        ),
+        "fedce": Entry(
+            "strategies.fedce:FedCE",
+            "strategies.params:FedCEParams",
+            "weights are estimated contributions of the clients",
+            "Jiang et al., CVPR 2023",
+        ),
     },
 )
 

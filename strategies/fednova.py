@@ -47,7 +47,15 @@ def nova_weights(weights: ArrayLike, steps: ArrayLike) -> NDArray[np.float64]:
 
 
 class FedNova(AggregationRule):
-    """Normalised averaging; weighting and server optimizer can be chosen as for FedAvg."""
+    """Normalised averaging.
+
+    Parameters
+    ----------
+    weighting : Weighting, optional
+        The ``p_k`` (default: by sample counts).
+    server_optimizer : ServerOptimizer, optional
+        How the model moves along the average update.
+    """
 
     requests = (NORMALISED_STEPS,)
     discloses = (

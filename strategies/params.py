@@ -10,7 +10,7 @@ from fedbal.components import Choice, Component
 from fedbal.params import Params
 from fedbal.registry import Table
 from strategies import SERVER_OPTIMIZERS, WEIGHTINGS
-from strategies.parts import DiscoParams, Moments, Momentum, NonNegative, SecondMoment
+from strategies.parts import DiscoParams, Moments, Momentum, NonNegative, Positive, SecondMoment
 
 WeightingChoice = Annotated[Component, Choice(WEIGHTINGS)]
 OptimizerChoice = Annotated[Component, Choice(SERVER_OPTIMIZERS)]
@@ -101,3 +101,57 @@ class FedAdagradParams(Weighted, Moments):
     """FedAdagrad."""
 
     name: Literal["fedadagrad"] = "fedadagrad"
+
+
+class FedNovaParams(Averaging):
+    """FedNova has no parameters of its own."""
+
+    name: Literal["fednova"] = "fednova"
+
+
+class ScaffoldParams(Weighted):
+    """SCAFFOLD."""
+
+    name: Literal["scaffold"] = "scaffold"
+    lr: Positive = Field(1.0, description="Server learning rate, > 0.")
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for corrected local steps."""
+        return {"name": "scaffold"}
+
+
+class FedDynParams(StrategyParams):
+    """FedDyn."""
+
+    name: Literal["feddyn"] = "feddyn"
+    alpha: Positive = Field(0.01, description="Regularisation, > 0; the usual grid is 0.001, 0.01, 0.1.")
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for the regularised objective with this ``alpha``."""
+        return {"name": "feddyn", "alpha": self.alpha}
+
+
+class FedCEParams(StrategyParams):
+    """FedCE."""
+
+    name: Literal["fedce"] = "fedce"
+    mode: Literal["plus", "times"] = Field("plus", description="How direction and data terms meet.")
+    prior: Literal["previous", "uniform"] = Field(
+        "previous", description="Consensus weights: those of the round before, or uniform for ever."
+    )
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for the contribution score."""
+        return {"name": "contribution"}
+
+
+class MoonParams(Averaging):
+    """MOON: the contrastive term of the clients' objective."""
+
+    name: Literal["moon"] = "moon"
+    mu: NonNegative = Field(1.0, description="Weight of the contrastive term, >= 0; 0 is FedAvg.")
+    temperature: Positive = Field(0.5, description="Temperature T, > 0.")
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for the contrastive update with these parameters."""
+        return {"name": "moon", "mu": self.mu, "temperature": self.temperature}

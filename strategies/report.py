@@ -15,13 +15,10 @@ class ServerContext:
         Classes of the task.
     num_clients : int
         Clients in the population that have data (N of the papers, against S in a round).
-    learning_rate : float
-        Local learning rate, for rules whose formula needs it.
     """
 
     num_classes: int
     num_clients: int = 0
-    learning_rate: float = 0.0
 
 
 @dataclass

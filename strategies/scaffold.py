@@ -48,6 +48,7 @@ class Scaffold(AggregationRule):
 
     def __init__(self, lr: float = 1.0, weighting: Weighting | None = None) -> None:
         super().__init__(weighting or Uniform(), None if lr == 1.0 else Momentum(0.0, lr))
+        self.weighting = weighting
         self.lr = lr
         self._control: Arrays = {}
 

@@ -20,6 +20,10 @@ MODEL: Arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.
 """A model with a float matrix and an integer counter."""
 
 
+ANSWERS: dict[str, Any] = {protocol.NORMALISED_STEPS: [5.0], protocol.SCORE: [0.5]}
+"""What shipped client updates answer to rules that ask for more than label counts."""
+
+
 def model(shift: float) -> Arrays:
     """Return :data:`MODEL` with its floats moved by ``shift``."""
     return {"w": MODEL["w"] + np.float32(shift), "steps": MODEL["steps"]}
@@ -40,7 +44,7 @@ def reply_to(
             protocol.ARRAYS: record,
             protocol.METRICS: MetricRecord({protocol.NUM_EXAMPLES: samples, protocol.TRAIN_LOSS: 1.0}),
             protocol.REPLY: ConfigRecord({protocol.BASE_VERSION: server_round}),
-            protocol.EXTRAS: ConfigRecord({protocol.LABEL_COUNTS: list(counts), **more}),
+            protocol.EXTRAS: ConfigRecord({**ANSWERS, protocol.LABEL_COUNTS: list(counts), **more}),
         }
     )
     return Message(content, reply_to=message)

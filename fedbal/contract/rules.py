@@ -21,7 +21,7 @@ from fedbal.contract.base import (
 )
 from fedbal.contract.replies import MODEL, ask, error_reply, model, reply_to
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of, with_defaults
-from fedbal.protocol import Arrays, to_arrays
+from fedbal.protocol import CONTROL_DELTA, Arrays, to_arrays, to_record
 from strategies.base import AggregationRule
 from strategies.report import ServerContext
 
@@ -57,7 +57,10 @@ class RuleSubject:
 
     def reply(self, message: Message, arrays: Arrays, client: int) -> Message:
         """Answer as client 0, 1 or 2."""
-        return reply_to(message, arrays, SIZES[client], counts=COUNTS[client], **self.extras)
+        answer = reply_to(message, arrays, SIZES[client], counts=COUNTS[client], **self.extras)
+        if CONTROL_DELTA in {entry.name for entry in getattr(self.kind, "discloses", ())}:
+            answer.content[CONTROL_DELTA] = to_record({"w": 0.1 * model(float(client))["w"]})
+        return answer
 
     def aggregate(
         self, rule: Strategy, order: Sequence[int] = (0, 1, 2), shifts: Sequence[float] = SHIFTS

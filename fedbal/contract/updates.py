@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
 from clients.base import Batch, ClientUpdate, Forward, Frozen, LocalRound, Tensors
 from clients.data import ClientData, Pool, Split
+from clients.functional import ModelFunction
 from clients.losses import CrossEntropy
 from clients.optimizers import SGD
 from clients.training import LocalPlan, train
@@ -67,8 +68,7 @@ class _Case:
     @property
     def forward(self) -> Forward:
         """The model as a pure function."""
-        model = self.model
-        return lambda values, x: functional_call(model, dict(values), (x,))
+        return ModelFunction(self.model)
 
     def loss(self, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
         """Return the update's loss."""

@@ -1,0 +1,107 @@
+"""FedCE's client: how well does the global model do here without this client's part?
+
+Jiang et al., "Fair Federated Medical Image Segmentation via Client Contribution Estimation", CVPR 2023: the minus model
+``w_{-k} = (w^t - c_k w_k^t) / (1 - c_k)`` is scored on the client's validation data, and the client reports
+``e_k = 1 - mean(v_0, ..., v_t)``. In its first round a client has no part to take out; the official code counts
+that round as ``v_0 = 0`` (``first_zero: true``, the default), which biases e_k upwards by a fading share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from flwr.app import MetricRecord
+from numpy.typing import NDArray
+
+from clients.base import Criterion, LocalRound, Tensors
+from clients.standard import Standard
+from fedbal.protocol import CONTRIBUTION, SCORE, to_arrays, to_record
+
+MODEL = "fedce-model"
+HISTORY = "fedce-history"
+
+
+class Contribution(Standard):
+    """The standard update, with a contribution score; keeps its latest model and scores between rounds.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        The loss on logits.
+    metric : {"accuracy", "balanced_accuracy"}
+        Score in [0, 1] of the minus model on the client's validation data.
+    first_zero : bool (default: True)
+        Count the first round as a score of 0, as the official code does.
+    """
+
+    answers = (SCORE,)
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+        first_zero: bool = True,
+    ) -> None:
+        super().__init__(criterion)
+        if metric not in ("accuracy", "balanced_accuracy"):
+            raise ValueError(f"metric must be accuracy or balanced_accuracy, got {metric!r}")
+        self.metric = metric
+        self.first_zero = first_zero
+
+    def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
+        """Score the minus model, keep the trained model, report ``e_k``."""
+        history = list(local.state.metric_records.get(HISTORY, MetricRecord({"v": []}))["v"])  # type: ignore[arg-type]
+        share = float(local.config.get(CONTRIBUTION, 0.0))  # type: ignore[arg-type]
+        if MODEL in local.state:
+            history.append(self._score(local, minus_model(local, share)))
+        elif self.first_zero:
+            history.append(0.0)
+        local.state[HISTORY] = MetricRecord({"v": [float(value) for value in history]})
+        local.state[MODEL] = to_record({name: value.cpu().numpy() for name, value in trained.items()})
+        return {SCORE: [1.0 - float(np.mean(history)) if history else 1.0]}
+
+    @torch.no_grad()
+    def _score(self, local: LocalRound, model: Tensors) -> float:
+        if not len(local.data.validation):
+            raise ValueError(f"client {local.data.key} has no validation samples; FedCE needs data.validation > 0")
+        assert local.forward is not None
+        confusion = np.zeros((local.num_classes, local.num_classes), np.int64)
+        for x, y in local.data.validation.batches(512):
+            predicted = local.forward(model, x).argmax(1)
+            np.add.at(confusion, (y.cpu().numpy(), predicted.cpu().numpy()), 1)
+        return score(confusion, self.metric)
+
+
+def minus_model(local: LocalRound, share: float) -> Tensors:
+    """Return ``(w - c_k w_k) / (1 - c_k)``; variances are kept at or above 0, integer buffers are the global ones.
+
+    Raises
+    ------
+    ValueError
+        The share is not in [0, 1).
+    """
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"a contribution must be in [0, 1), got {share}")
+    own = to_arrays(local.state.array_records[MODEL])
+    minus: Tensors = {}
+    for name, value in local.received.items():
+        if not value.is_floating_point():
+            minus[name] = value
+            continue
+        rest = (value - share * torch.from_numpy(own[name]).to(value)) / (1.0 - share)
+        minus[name] = rest.clamp_min(0.0) if name.endswith("running_var") else rest
+    return minus
+
+
+def score(confusion: NDArray[np.int64], metric: str) -> float:
+    """Return accuracy or balanced accuracy of a confusion matrix, rows true."""
+    totals = confusion.sum(1)
+    if metric == "accuracy":
+        return float(np.trace(confusion) / totals.sum())
+    present = totals > 0
+    return float((np.diag(confusion)[present] / totals[present]).mean())
+
+

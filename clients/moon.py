@@ -1,0 +1,79 @@
+"""MOON: a contrastive term between the current, the received and the client's previous features.
+
+Li, He, Song, "Model-Contrastive Federated Learning", CVPR 2021, arXiv 2103.16257, equations (3) and (4): with z the
+features of the current model, z_glob those of the received one and z_prev those of the client's model of its
+previous participation,
+
+    l_con = -log( e^{cos(z, z_glob) / T} / (e^{cos(z, z_glob) / T} + e^{cos(z, z_prev) / T}) ),
+
+and the client minimises ``F_k + mu l_con``. ``mu = 0`` is the standard update. At its first participation a client has
+no previous model and the term is left out. The features are the model's own, without a further projection head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clients.base import Batch, ClientUpdate, Criterion, Forward, Frozen, LocalRound, Tensors
+from fedbal.protocol import to_arrays, to_record
+
+STATE = "moon"
+
+
+def contrastive(z: Tensor, received: Tensor, previous: Tensor, temperature: float) -> Tensor:
+    """Return ``l_con`` of every row, shape (b,), from features (b, d)."""
+    near = F.cosine_similarity(z, received, dim=1) / temperature
+    far = F.cosine_similarity(z, previous, dim=1) / temperature
+    return F.softplus(far - near)
+
+
+class Moon(ClientUpdate):
+    """Minimise the criterion plus ``mu`` times the contrastive term; keeps its latest model between rounds.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        The loss on logits.
+    mu : float (default: 1.0)
+        Weight of the contrastive term, >= 0; the paper's grid is 0.1, 1, 5, 10. 0 is the standard update.
+    temperature : float (default: 0.5)
+        T, > 0.
+    """
+
+    def __init__(self, criterion: Criterion, mu: float = 1.0, temperature: float = 0.5) -> None:
+        super().__init__(criterion)
+        if mu < 0.0 or temperature <= 0.0:
+            raise ValueError(f"need mu >= 0 and temperature > 0, got mu={mu}, temperature={temperature}")
+        self.mu = mu
+        self.temperature = temperature
+
+    def before(self, local: LocalRound) -> Frozen:
+        """Keep the received and the previous model; nothing when the term vanishes."""
+        if self.mu == 0.0 or STATE not in local.state:
+            return {}
+        arrays = to_arrays(local.state.array_records[STATE])
+        previous = {name: torch.from_numpy(arrays[name]).to(value) for name, value in local.received.items()}
+        return {"received": local.received, "previous": previous}
+
+    def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
+        """Return the criterion plus the contrastive term."""
+        if not frozen:
+            return self.criterion(forward(params, batch.x), batch)
+        z, logits = forward.features(params, batch.x)
+        with torch.no_grad():
+            near, _ = forward.features(frozen["received"], batch.x)
+            far, _ = forward.features(frozen["previous"], batch.x)
+        rows = contrastive(z.flatten(1), near.flatten(1), far.flatten(1), self.temperature)
+        weight = batch.weight
+        term = rows.mean() if weight is None else (rows * weight).sum() / weight.sum().clamp_min(1.0)
+        return self.criterion(logits, batch) + self.mu * term
+
+    def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
+        """Keep the trained model for the next participation."""
+        if self.mu > 0.0:
+            local.state[STATE] = to_record({name: value.cpu().numpy() for name, value in trained.items()})
+        return {}
