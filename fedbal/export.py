@@ -153,7 +153,7 @@ def _safetensors(trained: Trained, path: Path, example: NDArray[Any]) -> Run:
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path, metadata)
     from safetensors.torch import load_file
 
-    other = Deployable(module.network, trained.task.scaling, len(trained.task.input_shape)).eval()
+    other = Deployable(module.network, trained.task).eval()
     other.load_state_dict(load_file(path))
 
     def run(x: NDArray[Any]) -> NDArray[np.float32]:

@@ -64,10 +64,9 @@ def evaluate(
         if label is not None:
             raise UsageError("--label names the label column of a file; give --data FILE.")
         x, y = _test_set(trained, block, overrides)
-    scaling = trained.task.scaling
-    pool = Pool(x, y, divide=scaling.divide, mean=scaling.mean, std=scaling.std)
-    arrays = {name: value.numpy() for name, value in trained.network.state_dict().items()}
-    test = GlobalTest(trained.network, Split(pool, np.arange(len(y))), trained.task.groups)
+    module = trained.deployable()
+    arrays = {name: value.numpy() for name, value in module.state_dict().items()}
+    test = GlobalTest(module, Split(Pool(x, y), np.arange(len(y))), trained.task.groups)
     return test(arrays)
 
 

@@ -15,6 +15,18 @@ from fedbal.groups import ClassGroups
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """Imputation and scaling after the stored values were scaled: ``(x - shift) / scale``, NaN becoming ``fill``.
+
+    One entry a value of a vector, or a channel of an image.
+    """
+
+    fill: tuple[float, ...]
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Task:
     """The task that a model was trained for.
 
@@ -32,6 +44,8 @@ class Task:
         Name of each value of a vector, in order; empty for images.
     groups : ClassGroups
         Many, medium and few, with the training samples of each class.
+    preparation : Preparation, optional
+        What ``data.preprocess`` came to over the federation.
     """
 
     classes: tuple[str, ...]
@@ -40,9 +54,10 @@ class Task:
     scaling: Scaling
     features: tuple[str, ...]
     groups: ClassGroups
+    preparation: Preparation | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, groups: ClassGroups) -> Self:
+    def of(cls, dataset: Dataset, groups: ClassGroups, preparation: Preparation | None = None) -> Self:
         """Return the task of a data set."""
         return cls(
             dataset.classes,
@@ -51,6 +66,7 @@ class Task:
             dataset.scaling,
             dataset.features,
             groups,
+            preparation,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +76,7 @@ class Task:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_dict` described."""
-        scaling, groups = values["scaling"], values["groups"]
+        scaling, groups, prepared = values["scaling"], values["groups"], values.get("preparation")
         return cls(
             tuple(values["classes"]),
             tuple(values["input_shape"]),
@@ -73,4 +89,5 @@ class Task:
                 dict(groups["members"]),
                 tuple(groups["counts"]),
             ),
+            None if prepared is None else Preparation(**{key: tuple(part) for key, part in prepared.items()}),
         )

@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fedbal.data.dataset import Scaling
 from fedbal.errors import RunError, UsageError
 from fedbal.models.build import build
 from fedbal.results import MODEL, SCENARIO, RunReader
@@ -25,33 +24,42 @@ BATCH = 512
 
 
 class Deployable(nn.Module):
-    """A network with the scaling of its inputs in front: stored values in, logits out.
+    """A network with everything that is done to its inputs in front: stored values in, logits out.
 
     Parameters
     ----------
     network : nn.Module
         What was trained.
-    scaling : Scaling
+    task : Task
         What turned stored values into its inputs.
-    dimensions : int
-        Dimensions of one input, without the batch.
     """
 
     divide: Tensor
     mean: Tensor
     std: Tensor
+    fill: Tensor
+    shift: Tensor
+    scale: Tensor
 
-    def __init__(self, network: nn.Module, scaling: Scaling, dimensions: int) -> None:
+    def __init__(self, network: nn.Module, task: Task) -> None:
         super().__init__()
         self.network = network
-        channels = (-1, *([1] * (dimensions - 1)))
+        self.prepares = task.preparation is not None
+        scaling = task.scaling
+        channels = (-1, *([1] * (len(task.input_shape) - 1)))
         self.register_buffer("divide", torch.tensor(scaling.divide))
         self.register_buffer("mean", torch.tensor(scaling.mean or (0.0,)).view(channels))
         self.register_buffer("std", torch.tensor(scaling.std or (1.0,)).view(channels))
+        if task.preparation is not None:
+            for name, values in vars(task.preparation).items():
+                self.register_buffer(name, torch.tensor(values).view(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (b, classes) of raw inputs (b, *input_shape)."""
-        logits: Tensor = self.network((x.to(torch.float32) / self.divide - self.mean) / self.std)
+        x = (x.to(torch.float32) / self.divide - self.mean) / self.std
+        if self.prepares:
+            x = (torch.where(x.isnan(), self.fill, x) - self.shift) / self.scale
+        logits: Tensor = self.network(x)
         return logits
 
 
@@ -79,7 +87,7 @@ class Trained:
     def deployable(self) -> Deployable:
         """Return a copy of the network with its scaling in front, for use only: without gradients."""
         network = copy.deepcopy(self.network).requires_grad_(False)
-        return Deployable(network, self.task.scaling, len(self.task.input_shape)).eval()
+        return Deployable(network, self.task).eval()
 
     @torch.no_grad()
     def logits(self, x: NDArray[Any]) -> NDArray[np.float32]:

@@ -13,9 +13,12 @@ from safetensors import safe_open
 
 import fedbal
 from fedbal import export as exporting
+from fedbal.data.dataset import Scaling
 from fedbal.data.federation import load_federation
 from fedbal.errors import RunError, UsageError
 from fedbal.export import export
+from fedbal.groups import class_groups
+from fedbal.task import Preparation, Task
 from fedbal.trained import Deployable, open_trained
 from tests.scenarios import digits
 from tests.test_cli import call, fails
@@ -61,7 +64,7 @@ def test_safetensors_hold_weights_scaling_and_task(finished, images, tmp_path):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        module = Deployable(network, trained.task.scaling, 3).eval()
+        module = Deployable(network, trained.task).eval()
         module.load_state_dict(tensors)
         found = module(torch.from_numpy(images)).numpy()
     np.testing.assert_array_equal(found, raw_logits(finished, images))
@@ -192,3 +195,23 @@ def test_the_command(finished, tmp_path):
     assert done.stdout == f"wrote {tmp_path}/m.safetensors and its card {tmp_path}/m.safetensors.md\n"
     with pytest.raises(UsageError, match="exists"):
         export(finished, "safetensors", tmp_path / "m.safetensors")
+
+
+def test_imputation_and_scaling_are_part_of_the_model():
+    task = Task(
+        classes=("a", "b"),
+        input_shape=(2,),
+        dtype="float32",
+        scaling=Scaling(),
+        features=("dose", "age"),
+        groups=class_groups([5, 5]),
+        preparation=Preparation(fill=(3.0, 40.0), shift=(1.0, 50.0), scale=(2.0, 10.0)),
+    )
+    assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
+    module = Deployable(torch.nn.Identity(), task)
+    x = torch.tensor([[5.0, torch.nan], [torch.nan, 70.0]])
+    # (5 - 1) / 2, (40 - 50) / 10; (3 - 1) / 2, (70 - 50) / 10
+    assert module(x).tolist() == [[2.0, -1.0], [1.0, 2.0]]
+    other = Deployable(torch.nn.Identity(), task)
+    other.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
+    assert torch.equal(other(x), module(x))

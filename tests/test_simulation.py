@@ -71,9 +71,8 @@ def test_the_run_directory_holds_what_it_should(tmp_path):
     assert summary["final"] == rounds[-1]["test"]
     assert summary["strategy"] == "feddisco"
     assert summary["best"]["balanced_accuracy"] == max(row["test"]["balanced_accuracy"] for row in rounds)
-    assert {"partition", "initial", "cohorts", "batches", "engine", "code", "packages", "hardware"} == set(
-        reader.fingerprints
-    )
+    keys = {"partition", "initial", "cohorts", "batches", "task", "engine", "code", "packages", "hardware"}
+    assert set(reader.fingerprints) == keys
     assert all(reader.fingerprints.values())
     shapes = {name: value.shape for name, value in load_file(reader.path / "model.safetensors").items()}
     assert shapes["classifier.weight"] == (10, 16)

@@ -8,7 +8,7 @@ from fedbal.data.dataset import AnyArray, IntArray
 from fedbal.errors import UsageError
 
 
-def identities(column: AnyArray, name: str) -> tuple[tuple[str, ...], IntArray]:
+def identities(column: AnyArray, name: str, role: str = "client") -> tuple[tuple[str, ...], IntArray]:
     """Return the distinct values as client keys, sorted, and the position of each row's value.
 
     Parameters
@@ -17,6 +17,8 @@ def identities(column: AnyArray, name: str) -> tuple[tuple[str, ...], IntArray]:
         ``(n,)`` integers, whole floats, booleans or strings.
     name : str
         The column's name, for messages.
+    role : str
+        What the values name, for messages.
 
     Raises
     ------
@@ -28,18 +30,18 @@ def identities(column: AnyArray, name: str) -> tuple[tuple[str, ...], IntArray]:
         missing = int(np.count_nonzero(~np.isfinite(column)))
         if missing:
             raise UsageError(
-                f"column {name!r} misses the client of {missing} rows; fill them in or drop them."
+                f"column {name!r} misses the {role} of {missing} rows; fill them in or drop them."
             )
         if np.any(column != np.rint(column)):
-            raise UsageError(f"column {name!r} holds fractions; client ids are whole numbers or names.")
+            raise UsageError(f"column {name!r} holds fractions; {role} ids are whole numbers or names.")
         column = column.astype(np.int64)
     elif kind == "U":
         missing = int(np.count_nonzero(np.char.strip(column) == ""))
         if missing:
             raise UsageError(
-                f"column {name!r} misses the client of {missing} rows; fill them in or drop them."
+                f"column {name!r} misses the {role} of {missing} rows; fill them in or drop them."
             )
     elif kind not in "iub":
-        raise UsageError(f"column {name!r} has type {column.dtype}; client ids are whole numbers or names.")
+        raise UsageError(f"column {name!r} has type {column.dtype}; {role} ids are whole numbers or names.")
     values, owner = np.unique(column, return_inverse=True)
     return tuple(map(str, values.tolist())), owner.astype(np.int64)

@@ -38,6 +38,10 @@ class Request:
     """Folder that relative paths start from; None is the current folder."""
     client_column: str | None = None
     """Column that names the clients, for natural clients; it is no feature."""
+    group: str | None = None
+    """Column whose equal values stay on one side of a split; it is no feature."""
+    allow_missing: bool = False
+    """Whether missing numbers of a table pass as NaN, because clients replace them."""
 
 
 @dataclass(frozen=True)

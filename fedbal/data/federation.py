@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from fedbal.data import DATASETS, PARTITIONS, QUANTITIES
 from fedbal.data.dataset import Dataset, IntArray, Request
+from fedbal.data.groups import Grouping, assign_whole, group_ids, record, split_groups
 from fedbal.data.holdout import held_out
 from fedbal.data.long_tail import long_tail
-from fedbal.data.params import DataBlock, NaturalIdParams
+from fedbal.data.params import DataBlock, NaturalIdParams, RowsData
 from fedbal.data.partitions.base import Assignment, Pool
 from fedbal.data.splits import TEST, TRAIN, VALIDATION, split
 from fedbal.errors import UsageError
@@ -65,6 +66,8 @@ class Federation:
     """Client keys: the natural name, or the position as a string."""
     unseen: tuple[int, ...] = ()
     """Clients that never train; all their rows are client test rows."""
+    grouping: Grouping | None = None
+    """What keeping groups whole did to the shares, with ``data.group``."""
 
     @property
     def num_clients(self) -> int:
@@ -110,8 +113,9 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
     """
     partition = block.partition
     column = partition.partition_by if isinstance(partition, NaturalIdParams) else None
+    group = block.group if isinstance(block, RowsData) else None
     source = str(block.__class__.model_fields["dataset"].default)
-    dataset: Dataset = DATASETS.load(source)(Request(seed, base, column), **block.source_kwargs())
+    dataset: Dataset = DATASETS.load(source)(Request(seed, base, column, group), **block.source_kwargs())
     if not len(dataset.y):
         raise UsageError(f"{source} has no training rows.")
     rows: IntArray = np.arange(len(dataset.y))
@@ -123,21 +127,44 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         kwargs["proportions"] = profile(
             kwargs["clients"], stream(seed, "quantity", block.quantity.name), **block.quantity.kwargs()
         )
-    assignment: Assignment = PARTITIONS.load(partition.name)(Pool(dataset, rows, seed), **kwargs)
-    part = split(
-        assignment.owner,
-        dataset.y[rows],
-        dataset.num_classes,
-        validation=block.validation,
-        test=block.client_test,
-        seed=seed,
-    )
-    clients = len(assignment.names)
-    sizes = np.bincount(assignment.owner, minlength=clients)
+    pool, divide = Pool(dataset, rows, seed), PARTITIONS.load(partition.name)
+    groups = None if group is None else group_ids(dataset, group)[rows]
+    assignment: Assignment
+    if groups is None or column is not None:
+        assignment = divide(pool, **kwargs)
+    else:
+        assignment = assign_whole(pool, groups, divide, **kwargs)
+    sizes = np.bincount(assignment.owner, minlength=len(assignment.names))
     unseen = tuple(held_out(block.holdout_clients, assignment.names, sizes, seed))
-    part[np.isin(assignment.owner, unseen)] = TEST
+    part = _split(block, assignment.owner, dataset, rows, groups, unseen, seed)
+    clients = len(assignment.names)
     train, validation, test = (
         Shards.grouped(assignment.owner[part == kind], rows[part == kind], clients)
         for kind in (TRAIN, VALIDATION, TEST)
     )
-    return Federation(dataset, train, validation, test, assignment.names, unseen)
+    federation = Federation(dataset, train, validation, test, assignment.names, unseen)
+    if group is not None and groups is not None:
+        trains = ~np.isin(assignment.owner, unseen)
+        grouping = record(group, groups[trains], part[trains], len(dataset.y), len(dataset.y_test))
+        federation = replace(federation, grouping=grouping)
+    return federation
+
+
+def _split(
+    block: DataBlock,
+    owner: IntArray,
+    dataset: Dataset,
+    rows: IntArray,
+    groups: IntArray | None,
+    unseen: tuple[int, ...],
+    seed: int,
+) -> IntArray:
+    """Mark each row as TRAIN, VALIDATION or TEST; all rows of unseen clients are TEST."""
+    labels, classes = dataset.y[rows], dataset.num_classes
+    if groups is None:
+        part = split(owner, labels, classes, validation=block.validation, test=block.client_test, seed=seed)
+    else:
+        shares = {"validation": block.validation, "test": block.client_test}
+        part = split_groups(owner, labels, groups, classes, **shares, seed=seed, unseen=unseen)
+    part[np.isin(owner, unseen)] = TEST
+    return part

@@ -12,6 +12,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 ClientNames = Annotated[list[Annotated[str, Field(min_length=1)] | int], Field(min_length=1)]
+ColumnNames = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 TestShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 SIZED = ("iid", "dirichlet", "dirichlet_client", "pathological")
@@ -286,7 +287,21 @@ class Cifar100Data(DataBlock):
     labels: Literal["fine", "coarse"] = Field("fine", description="The 100 classes, or their 20 groups.")
 
 
-class TableData(DataBlock):
+class RowsData(DataBlock):
+    """What sources of the user's own rows declare: columns can hold rows together."""
+
+    group: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Column, such as a patient or a lesion: rows of one value stay on one side of every split, and "
+        "with one client unless the clients are natural.",
+    )
+
+    def source_kwargs(self) -> dict[str, Any]:
+        """Return the source's own parameters; the group goes into the request."""
+        return {key: value for key, value in super().source_kwargs().items() if key != "group"}
+
+
+class TableData(RowsData):
     """A table of the user's: NPZ, CSV or Parquet."""
 
     dataset: Literal["table"] = "table"
@@ -299,6 +314,14 @@ class TableData(DataBlock):
     )
     classes: Annotated[list[str], Field(min_length=2)] | None = Field(
         None, description="Class names in label order; left out: what the file names or holds."
+    )
+    categorical: ColumnNames | dict[str, list[Annotated[str, Field(min_length=1)]]] | None = Field(
+        None,
+        description="Columns that are categories whatever they hold, perhaps with all their levels; texts and "
+        "booleans always are. One feature `column=level` a level.",
+    )
+    drop: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="Columns to leave out of the features."
     )
     test: TestShare = Field(
         0.1, description="Share held out as global test set if the file brings none, stratified, in (0, 1)."

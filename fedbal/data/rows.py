@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fedbal.data import table_npz
+from fedbal.data import categorical, table_npz
 from fedbal.data.dataset import AnyArray
 from fedbal.data.npz import read_arrays
 from fedbal.data.table import as_rows
@@ -90,21 +88,22 @@ def _from_columns(
         raise UsageError(
             f"{path} is a table, but the model was trained on images; give an .npz file of images."
         )
-    missing = [name for name in features if name not in columns]
+    how = categorical.plan_of_features(features, columns)
+    missing = [column.name for column in how if column.name not in columns]
     if missing:
         raise UsageError(
-            f"{path} lacks {len(missing)} of the {len(features)} columns that the model reads: "
+            f"{path} lacks {len(missing)} of the {len(how)} columns that the model reads: "
             f"{', '.join(missing[:20])}; it has {', '.join(list(columns)[:20])}."
         )
     if label is not None and label not in columns:
         raise UsageError(f"{path}: {unknown_name('label column', label, columns)}")
-    numeric = {name: numbers(columns[name]) for name in features}
-    texts = [name for name, values in numeric.items() if values is None]
+    numeric = [column.name for column in how if column.levels is None]
+    texts = [name for name in numeric if numbers(columns[name]) is None]
     if texts:
         raise UsageError(
             f"{path}: columns {', '.join(map(repr, texts))} are not numeric, as they were in training."
         )
-    x = np.stack([values for values in numeric.values() if values is not None], axis=1)
+    x = categorical.encode(columns, how, str(path))
     return x, None if label is None else columns[label]
 
 

@@ -24,13 +24,20 @@ class RawTable:
     y_test: AnyArray | None = None
     columns: Mapping[str, AnyArray] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
+    origins: tuple[str, ...] = ()
+    """Column that each feature comes from, if not its own."""
+    test_columns: Mapping[str, AnyArray] = field(default_factory=dict)
+    """Values of the test rows, of those columns that the data give for them too."""
 
 
-def read_npz(path: Path, label: str, features: Sequence[str] | None, client_column: str | None) -> RawTable:
+def read_npz(
+    path: Path, label: str, features: Sequence[str] | None, needed: Sequence[str | None] = ()
+) -> RawTable:
     """Read arrays ``x``, the label, any column of the same length, perhaps ``x_test`` and ``<label>_test``.
 
     ``x_train`` and ``<label>_train`` do as well. String arrays ``columns`` (or ``feature_names``) and
-    ``classes`` name features and classes.
+    ``classes`` name features and classes. Columns ``needed`` must be there; ``<column>_test`` are the values of
+    the test rows.
     """
     arrays = read_arrays(path)
     x_key = "x" if "x" in arrays or "x_train" not in arrays else "x_train"
@@ -61,18 +68,22 @@ def read_npz(path: Path, label: str, features: Sequence[str] | None, client_colu
         x, names = x[:, chosen], tuple(features)
         x_test = x_test[:, chosen] if x_test is not None and x_test.ndim == 2 else x_test
     columns = {key: value for key, value in arrays.items() if value.shape == (len(x),) and key != y_key}
-    if client_column is not None and client_column not in columns:
-        if client_column in arrays:
-            shape = arrays[client_column].shape
-            raise UsageError(f"{path}: column {client_column!r} has shape {shape} for {len(x)} rows.")
-        known = (
-            unknown_name("column", client_column, columns)
-            if columns
-            else f"no column {client_column!r}, nor any."
-        )
-        raise UsageError(f"{path}: {known}")
+    for column in needed:
+        if column is not None and column not in columns:
+            raise UsageError(f"{path}: {_absent(column, arrays, columns, len(x))}")
     classes = _names(arrays, ("classes",), None) or None
-    return RawTable(x, y, names, x_test, y_test, columns, classes)
+    test_columns = {
+        key: arrays[f"{key}_test"]
+        for key in columns
+        if x_test is not None and f"{key}_test" in arrays and arrays[f"{key}_test"].shape == x_test.shape[:1]
+    }
+    return RawTable(x, y, names, x_test, y_test, columns, classes, test_columns=test_columns)
+
+
+def _absent(column: str, arrays: Mapping[str, AnyArray], columns: Mapping[str, AnyArray], rows: int) -> str:
+    if column in arrays:
+        return f"column {column!r} has shape {arrays[column].shape} for {rows} rows."
+    return unknown_name("column", column, columns) if columns else f"no column {column!r}, nor any."
 
 
 def position(name: str, names: Sequence[str], path: Path) -> int:

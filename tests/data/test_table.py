@@ -202,7 +202,6 @@ def test_client_ids_with_leading_zeros_stay_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (CSV, {}, "columns 'hospital' are not numeric.*data.features"),
         (CSV, {"label": "Y2"}, "unknown label column 'Y2'"),
         (CSV, {"client": "hospitl"}, "unknown column 'hospitl' .did you mean hospital"),
         (CSV, {"features": ["agee"]}, "unknown feature column 'agee' .did you mean age"),
