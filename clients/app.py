@@ -17,8 +17,8 @@ from clients.base import ClientUpdate, LocalRound, Tensors
 from clients.data import ClientData
 from clients.functional import ModelFunction
 from clients.groups import shared_names
-from clients.optimizers import Optimizer
 from clients.normalised import normalised_steps
+from clients.optimizers import Optimizer
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
 from fedbal import protocol

@@ -1,7 +1,7 @@
-"""FedCE's client: how well does the global model do here without this client's part?
+"""FedCE's client: how well the global model does here without this client's own part.
 
-Jiang et al., "Fair Federated Medical Image Segmentation via Client Contribution Estimation", CVPR 2023: the minus model
-``w_{-k} = (w^t - c_k w_k^t) / (1 - c_k)`` is scored on the client's validation data, and the client reports
+Jiang et al., "Fair Federated Medical Image Segmentation via Client Contribution Estimation", CVPR 2023: the minus
+model ``w_{-k} = (w^t - c_k w_k^t) / (1 - c_k)`` is scored on the client's validation data, and the client reports
 ``e_k = 1 - mean(v_0, ..., v_t)``. In its first round a client has no part to take out; the official code counts
 that round as ``v_0 = 0`` (``first_zero: true``, the default), which biases e_k upwards by a fading share.
 """
@@ -66,7 +66,9 @@ class Contribution(Standard):
     @torch.no_grad()
     def _score(self, local: LocalRound, model: Tensors) -> float:
         if not len(local.data.validation):
-            raise ValueError(f"client {local.data.key} has no validation samples; FedCE needs data.validation > 0")
+            raise ValueError(
+                f"client {local.data.key} has no validation samples; FedCE needs data.validation > 0"
+            )
         assert local.forward is not None
         confusion = np.zeros((local.num_classes, local.num_classes), np.int64)
         for x, y in local.data.validation.batches(512):
@@ -103,5 +105,3 @@ def score(confusion: NDArray[np.int64], metric: str) -> float:
         return float(np.trace(confusion) / totals.sum())
     present = totals > 0
     return float((np.diag(confusion)[present] / totals[present]).mean())
-
-

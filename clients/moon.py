@@ -6,8 +6,8 @@ previous participation,
 
     l_con = -log( e^{cos(z, z_glob) / T} / (e^{cos(z, z_glob) / T} + e^{cos(z, z_prev) / T}) ),
 
-and the client minimises ``F_k + mu l_con``. ``mu = 0`` is the standard update. At its first participation a client has
-no previous model and the term is left out. The features are the model's own, without a further projection head.
+and the client minimises ``F_k + mu l_con``. ``mu = 0`` is the standard update. At its first participation a client
+has no previous model and the term is left out. The features are the model's own, without a further projection head.
 """
 
 from __future__ import annotations

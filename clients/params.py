@@ -155,7 +155,9 @@ class FedDynParams(Params):
     """FedDyn's local objective."""
 
     name: Literal["feddyn"] = "feddyn"
-    alpha: Annotated[float, Field(gt=0.0)] = Field(0.01, description="Regularisation, > 0; as the strategy's.")
+    alpha: Annotated[float, Field(gt=0.0)] = Field(
+        0.01, description="Regularisation, > 0; as the strategy's."
+    )
 
 
 class MoonParams(Params):
@@ -189,7 +191,9 @@ class ClassBalancedParams(Params):
     """Class-balanced cross-entropy."""
 
     name: Literal["class_balanced"] = "class_balanced"
-    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9999, description="In [0, 1); 0 is cross-entropy.")
+    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.9999, description="In [0, 1); 0 is cross-entropy."
+    )
 
 
 class BalancedSoftmaxParams(Params):

@@ -57,4 +57,3 @@ def _read(records: RecordDict, local: LocalRound) -> Tensors:
         name: torch.from_numpy(arrays[name]).to(value) if name in arrays else torch.zeros_like(value)
         for name, value in floating.items()
     }
-

@@ -315,7 +315,7 @@ def test_the_command_passes_parameters(tmp_path):
 @pytest.mark.parametrize(
     ("reference", "fragment"),
     [
-        ("fedavgg", "did you mean fedavg?"),
+        ("fedavgg", "did you mean fedavg"),
         ("./nothing.py:Mine", "no file"),
         ("numpy:array", "takes a subclass of strategies.base.AggregationRule"),
         ("strategies.fedavg:FedAvgg", "did you mean FedAvg"),

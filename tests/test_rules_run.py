@@ -37,7 +37,12 @@ def final(path):
 
 @pytest.mark.parametrize("name", list(STRATEGIES))
 def test_every_rule_learns_and_resumes_with_the_same_bytes(tmp_path, name):
-    changes = [f"strategy={GENTLE.get(name, name)}", "rounds=5", "evaluation.clients=0", "data.validation=0.2"]
+    changes = [
+        f"strategy={GENTLE.get(name, name)}",
+        "rounds=5",
+        "evaluation.clients=0",
+        "data.validation=0.2",
+    ]
     scenario = digits(*changes)
     run(scenario, tmp_path / "whole")
     assert final(tmp_path / "whole")["accuracy"] > 0.2
@@ -59,7 +64,12 @@ def test_every_loss_learns(tmp_path, loss):
 @pytest.mark.parametrize("update", list(UPDATES))
 def test_every_update_runs_under_a_rule_that_needs_it(tmp_path, update):
     needs = {"scaffold": "scaffold", "feddyn": "feddyn", "contribution": "fedce"}
-    changes = [f"strategy={needs.get(update, 'fedavg')}", f"client.update={update}", "rounds=2", "data.validation=0.2"]
+    changes = [
+        f"strategy={needs.get(update, 'fedavg')}",
+        f"client.update={update}",
+        "rounds=2",
+        "data.validation=0.2",
+    ]
     run(digits(*changes), tmp_path / "run")
     assert {row["status"] for row in RunReader(tmp_path / "run").clients()} == {"ok"}
 
@@ -79,7 +89,11 @@ def test_neutral_axes_give_the_others_alone(tmp_path):
     plain = "{name: feddisco, a: 0.3}"
     neutral = "{name: fedavgm, beta: 0.0, weighting: {name: feddisco, a: 0.3}}"
     run(digits(f"strategy={plain}"), tmp_path / "plain")
-    changes = [f"strategy={neutral}", "client.update={name: proximal, mu: 0}", "client.loss={name: focal, gamma: 0}"]
+    changes = [
+        f"strategy={neutral}",
+        "client.update={name: proximal, mu: 0}",
+        "client.loss={name: focal, gamma: 0}",
+    ]
     run(digits(changes[0], changes[1]), tmp_path / "neutral")
     left, right = (sha256(tmp_path / name / "model.safetensors") for name in ("plain", "neutral"))
     assert left == right

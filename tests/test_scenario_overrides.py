@@ -92,7 +92,7 @@ def test_a_block_that_was_set_is_replaced_whole(path: Path) -> None:
         (["strategy.c=1"], "--set strategy.c=1: strategy.c: unknown key; "),
         (
             ["strategy=fedavgg"],
-            "--set strategy=fedavgg: strategy: got fedavgg; unknown strategy; did you mean fedavg?",
+            "--set strategy=fedavgg: strategy: got fedavgg; unknown strategy; did you mean fedavg",
         ),
         (["strategi=fedavg"], "--set strategi=fedavg: strategi: unknown key; did you mean strategy?"),
         (["rounds=true"], "--set rounds=true: rounds: got true; an integer >= 1 is needed"),

@@ -339,13 +339,7 @@ def _source(value: Any) -> Any:
 
 DataParams = Annotated[
     Annotated[
-        DigitsData
-        | SyntheticData
-        | FashionMnistData
-        | MnistData
-        | Cifar10Data
-        | Cifar100Data
-        | TableData,
+        DigitsData | SyntheticData | FashionMnistData | MnistData | Cifar10Data | Cifar100Data | TableData,
         Field(discriminator="dataset"),
     ],
     BeforeValidator(_source),

@@ -92,7 +92,8 @@ def test_feddyn_with_an_exact_local_solution():
 
 
 @pytest.mark.parametrize(
-    ("lr", "fedavg", "fednova"), [(0.1, -0.41860, 0.24224), (0.01, -0.80598, -0.39888), (0.001, -0.84236, -0.49004)]
+    ("lr", "fedavg", "fednova"),
+    [(0.1, -0.41860, 0.24224), (0.01, -0.80598, -0.39888), (0.001, -0.84236, -0.49004)],
 )
 def test_unequal_steps(lr, fedavg, fednova):
     rounds = 300 if lr > 0.005 else 1500
