@@ -1,7 +1,7 @@
 """MOON: FedAvg's average over clients that train with a contrastive term.
 
-Li, He, Song, "Model-Contrastive Federated Learning", CVPR 2021, arXiv 2103.16257. The server averages as FedAvg; the
-client minimises ``F_k + mu l_con``, see the client update of the same name. ``mu = 0`` is FedAvg.
+Li, He, Song, "Model-Contrastive Federated Learning", CVPR 2021, arXiv 2103.16257. The server averages as FedAvg;
+the client minimises ``F_k + mu l_con``, see the client update of the same name. ``mu = 0`` is FedAvg.
 """
 
 from __future__ import annotations
