@@ -21,6 +21,7 @@ from clients.normalised import normalised_steps
 from clients.optimizers import Optimizer
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
+from clients.whole import mean_loss
 from fedbal import protocol
 from fedbal.protocol import Disclosure, to_arrays, to_record
 
@@ -136,6 +137,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         state=context.state,
         records=message.content,
         forward=ModelFunction(trainer.model),
+        seed=trainer.seed,
     )
     if not len(data.train):
         raise ValueError(f"client {data.key} has no training samples")
@@ -154,7 +156,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     trained, loss = train(trainer.model, trainer.update, optimizer, local, frozen, batches, trainer.options)
     records = trainer.update.records(local, trained)
     extras = dict(trainer.update.after(local, trained))
-    extras.update(_requested(config, local, trainer.update))
+    extras.update(_requested(config, local, trainer))
     content = RecordDict(
         {
             protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in trained.items()}),
@@ -210,8 +212,10 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     config = protocol.config_of(message.content)
     answer = ConfigRecord({protocol.CLIENT_KEY: data.key, protocol.NUM_EXAMPLES: len(data.train)})
     content = RecordDict({protocol.REPLY: answer})
-    local = LocalRound(0, {}, data, trainer.num_classes, config)
-    if extras := _requested(config, local, trainer.update):
+    local = LocalRound(0, {}, data, trainer.num_classes, config, seed=trainer.seed)
+    for name, tensors in trainer.update.answer(local).items():
+        content[name] = to_record({key: value.cpu().numpy() for key, value in tensors.items()})
+    if extras := _requested(config, local, trainer):
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
 
@@ -237,8 +241,9 @@ def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:
     return received
 
 
-def _requested(config: ConfigRecord, local: LocalRound, update: ClientUpdate) -> dict[str, list[float]]:
+def _requested(config: ConfigRecord, local: LocalRound, trainer: Trainer) -> dict[str, list[float]]:
     """Answer what the rule asks for beyond the update's own extras."""
+    update = trainer.update
     requests = config.get(protocol.REQUESTS, [])
     answers: dict[str, list[float]] = {}
     for request in requests if isinstance(requests, list) else []:
@@ -248,7 +253,12 @@ def _requested(config: ConfigRecord, local: LocalRound, update: ClientUpdate) ->
             progress = local.progress
             pull = progress.learning_rate * float(getattr(update, "mu", 0.0))
             answers[protocol.NORMALISED_STEPS] = [normalised_steps(progress.steps, progress.momentum, pull)]
+        elif request == protocol.RECEIVED_LOSS:
+            answers[protocol.RECEIVED_LOSS] = [mean_loss(trainer.model, update.criterion, local)]
         elif request not in update.answers:
-            known = (protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, *update.answers)
+            known = (
+                *(protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, protocol.RECEIVED_LOSS),
+                *update.answers,
+            )
             raise ValueError(f"the rule asks for {request!r}, this client can answer {', '.join(known)}")
     return answers

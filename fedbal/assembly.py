@@ -237,7 +237,8 @@ def _strategy(scenario: Scenario, num_classes: int, num_clients: int) -> Strateg
         choice = CustomParams(name=choice.name, **arguments)
     strategy: Strategy = create(STRATEGIES, choice)
     if isinstance(strategy, AggregationRule):
-        strategy.context = ServerContext(num_classes, num_clients)
+        rate = getattr(scenario.client.optimizer, "lr", None)
+        strategy.context = ServerContext(num_classes, num_clients, rate)
     target = getattr(strategy, "target", None)
     if scenario.strategy.name == "feddisco" and target is not None and len(target) != num_classes:
         raise UsageError(

@@ -78,6 +78,12 @@ STRATEGIES = Table(
             "FedAvg's average over clients that train with a contrastive term",
             "Li et al., CVPR 2021",
         ),
+        "qfedavg": Entry(
+            "strategies.qfedavg:QFedAvg",
+            "strategies.params:QFedAvgParams",
+            "clients with a larger loss count more, in damped steps",
+            "Li et al., ICLR 2020",
+        ),
         "fedce": Entry(
             "strategies.fedce:FedCE",
             "strategies.params:FedCEParams",

@@ -109,6 +109,19 @@ class FedNovaParams(Averaging):
     name: Literal["fednova"] = "fednova"
 
 
+class QFedAvgParams(StrategyParams):
+    """q-FedAvg."""
+
+    name: Literal["qfedavg"] = "qfedavg"
+    q: NonNegative = Field(0.1, description="Fairness, >= 0; the paper's grid ends at 5. 0 is a plain mean.")
+    lr: Positive | None = Field(
+        None, description="1 / L, > 0; left out: the local learning rate, before any schedule."
+    )
+    weighting: WeightingChoice | None = Field(
+        None, description="How much each client counts besides its loss; left out: all the same."
+    )
+
+
 class ScaffoldParams(Weighted):
     """SCAFFOLD."""
 

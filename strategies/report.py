@@ -15,10 +15,13 @@ class ServerContext:
         Classes of the task.
     num_clients : int
         Clients in the population that have data (N of the papers, against S in a round).
+    learning_rate : float, optional
+        Local learning rate, before any schedule.
     """
 
     num_classes: int
     num_clients: int = 0
+    learning_rate: float | None = None
 
 
 @dataclass

@@ -20,7 +20,11 @@ MODEL: Arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.
 """A model with a float matrix and an integer counter."""
 
 
-ANSWERS: dict[str, Any] = {protocol.NORMALISED_STEPS: [5.0], protocol.SCORE: [0.5]}
+ANSWERS: dict[str, Any] = {
+    protocol.NORMALISED_STEPS: [5.0],
+    protocol.SCORE: [0.5],
+    protocol.RECEIVED_LOSS: [0.5],
+}
 """What shipped client updates answer to rules that ask for more than label counts."""
 
 

@@ -52,7 +52,7 @@ class RuleSubject:
         """Return a new instance that knows of two classes."""
         rule: Strategy = construct(self.kind, **with_defaults(self.kind, self.parameters))
         if isinstance(rule, AggregationRule):
-            rule.context = ServerContext(num_classes=2)
+            rule.context = ServerContext(num_classes=2, learning_rate=0.1)
         return rule
 
     def reply(self, message: Message, arrays: Arrays, client: int) -> Message:

@@ -8,6 +8,7 @@ import pytest
 from fedbal.contract import rules
 from strategies import STRATEGIES
 from strategies.fedavg import FedAvg, fedavg
+from strategies.weighting import BySamples
 from tests.strategies.replies import model
 
 FEDAVG_VALUES = {
@@ -17,6 +18,7 @@ FEDAVG_VALUES = {
     "fedavgm": {"beta": 0.0},
     "fednova": {},
     "moon": {"mu": 0.0},
+    "qfedavg": {"q": 0.0, "weighting": BySamples()},
 }
 NEVER_FEDAVG = {
     "uniform": "FedAvg for clients of equal size, whatever its parameters",
