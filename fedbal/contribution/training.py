@@ -1,0 +1,170 @@
+"""Trains coalitions of one federation: the same data, initial weights, rule and streams, fewer clients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from clients.data import Split
+from fedbal.assembly import Assembly, assemble
+from fedbal.backend import choose_backend, choose_device, make_grid
+from fedbal.checkpoint import Snapshot
+from fedbal.contribution.shapley import Coalition
+from fedbal.errors import UsageError
+from fedbal.evaluation import GlobalTest
+from fedbal.interrupts import Signals
+from fedbal.journal import Journal
+from fedbal.loop import RoundLoop
+from fedbal.population import Population
+from fedbal.protocol import Arrays
+from fedbal.scenario import Scenario
+from fedbal.virtual import training_pool
+from strategies.base import AggregationRule
+from strategies.cohort import CohortSampler
+
+Metric = Literal["accuracy", "balanced_accuracy"]
+Rows = Literal["test", "validation"]
+
+
+class CoalitionTrainer:
+    """Trains a scenario with some of its clients only; a context that holds the workers.
+
+    Clients are numbered by their position among those with training data. Who may be asked changes, and a cohort
+    of a fixed size is at most the coalition; everything else, each client's minibatches included, is that of the
+    scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is trained.
+    signals : Signals
+        Active signal handlers.
+    metric : {"accuracy", "balanced_accuracy"}
+        Utility of a model.
+    rows : {"test", "validation"}
+        Where it is measured: the global test set, or the validation rows of all clients together.
+
+    Raises
+    ------
+    UsageError
+        The scenario cannot be run, or there are no such rows.
+    """
+
+    def __init__(self, scenario: Scenario, signals: Signals, metric: Metric, rows: Rows) -> None:
+        device = choose_device(scenario.runtime)
+        self.assembly = assemble(scenario, device)
+        self.metric = metric
+        self._signals = signals
+        self._test = _test(self.assembly, rows, device)
+        self._nodes = list(self.assembly.population.nodes)
+        backend = choose_backend(scenario.runtime, self.assembly.load)
+        self._grid = make_grid(
+            backend,
+            scenario.runtime,
+            self.assembly.clients,
+            self.assembly.directory,
+            self._nodes,
+            self.assembly.systems.work.tolist(),
+            self.assembly.cohort,
+        )
+
+    def __enter__(self) -> Self:
+        self._grid.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._grid.__exit__(kind, error, trace)
+
+    @property
+    def names(self) -> list[str]:
+        """Keys of the clients with training data."""
+        population = self.assembly.population
+        return [population.keys(population.client(node)) for node in self._nodes]
+
+    @property
+    def samples(self) -> list[int]:
+        """Training samples of these clients."""
+        population = self.assembly.population
+        return [int(population.samples[population.client(node)]) for node in self._nodes]
+
+    def utility(self, coalition: Coalition) -> float:
+        """Return the utility of what a coalition trains; of nobody, that of the initial model."""
+        if not coalition:
+            return self._score(self.assembly.initial)
+        return self._score(self.train(coalition).arrays)
+
+    def node(self, client: int) -> int:
+        """Return the node id of a client."""
+        return self._nodes[client]
+
+    def train(self, coalition: Coalition) -> Snapshot:
+        """Train with these clients only and return the state after the last round."""
+        assembly = self.assembly
+        members = sorted(coalition)
+        strategy = copy.deepcopy(assembly.strategy)
+        if isinstance(strategy, AggregationRule) and strategy.context is not None:
+            strategy.context = replace(strategy.context, num_clients=len(members))
+        loop = RoundLoop(
+            grid=self._grid,
+            strategy=strategy,
+            sampler=_sampler(assembly.sampler, members),
+            population=_population(assembly.population, [self._nodes[client] for client in members]),
+            systems=assembly.systems,
+            schedule=assembly.schedule,
+            test=lambda _: {},
+            num_classes=assembly.federation.dataset.num_classes,
+            journal=_LatestState(),
+            signals=self._signals,
+        )
+        return loop.run(Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state))
+
+    def _score(self, arrays: Arrays) -> float:
+        return float(self._test(arrays)[self.metric])
+
+
+class _LatestState(Journal):
+    """Writes nothing down: the state after a round is all that the next one needs."""
+
+    def __init__(self) -> None:
+        pass
+
+    def record(
+        self,
+        row: dict[str, Any],
+        clients: Sequence[Mapping[str, Any]],
+        arrays: Arrays,
+        *,
+        strategy: Mapping[str, Any],
+        **rest: Any,
+    ) -> Snapshot:
+        """Return the state after the round."""
+        return Snapshot(row["round"], arrays, strategy, rest["clients_state"])
+
+
+def _test(assembly: Assembly, rows: Rows, device: str) -> GlobalTest:
+    if rows == "test":
+        if not len(assembly.test.split):
+            raise UsageError("the data have no global test rows; measure contributions with --on validation.")
+        return assembly.test
+    federation = assembly.federation
+    if not len(federation.validation.indices):
+        raise UsageError("no client has validation rows; raise data.validation, or measure with --on test.")
+    split = Split(training_pool(federation, device), federation.validation.indices)
+    return replace(assembly.test, split=split)
+
+
+def _population(everyone: Population, nodes: Sequence[int]) -> Population:
+    """Return the members alone; nobody evaluates, for that changes no model."""
+    return replace(everyone, nodes=list(nodes), testers=[], unseen=frozenset())
+
+
+def _sampler(everyone: CohortSampler, members: Sequence[int]) -> CohortSampler:
+    size = None if everyone.size is None else min(everyone.size, len(members))
+    if not len(everyone.sizes):
+        return replace(everyone, size=size)
+    return replace(everyone, size=size, sizes=everyone.sizes[members], classes=everyone.classes[members])
