@@ -35,6 +35,11 @@ UPDATES = Table(
             "local SGD on a dynamically regularised loss",
             "Acar et al., ICLR 2021",
         ),
+        "local_only": Entry(
+            "clients.local_only:LocalOnly",
+            "clients.params:LocalOnlyParams",
+            "local SGD from the client's own model, of which nothing is sent",
+        ),
         "moon": Entry(
             "clients.moon:Moon",
             "clients.params:MoonParams",

@@ -157,9 +157,10 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     records = trainer.update.records(local, trained)
     extras = dict(trainer.update.after(local, trained))
     extras.update(_requested(config, local, trainer))
+    outgoing = trainer.update.outgoing(local, trained)
     content = RecordDict(
         {
-            protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in trained.items()}),
+            protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in outgoing.items()}),
             protocol.METRICS: MetricRecord(
                 {protocol.NUM_EXAMPLES: len(data.train), protocol.TRAIN_LOSS: loss}
             ),

@@ -138,6 +138,14 @@ class ClientUpdate(ABC):
         """Make what stays fixed during this round's local training."""
         return {}
 
+    def start(self, local: LocalRound) -> Tensors:
+        """Return the model from which local training starts; here the received one."""
+        return local.received
+
+    def outgoing(self, local: LocalRound, trained: Tensors) -> Tensors:
+        """Return the model of the reply; here the trained one."""
+        return trained
+
     @abstractmethod
     def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
         """Return the scalar loss of one minibatch; pure."""

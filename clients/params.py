@@ -151,6 +151,12 @@ class ScaffoldParams(Params):
     name: Literal["scaffold"] = "scaffold"
 
 
+class LocalOnlyParams(Params):
+    """Training alone has no parameters."""
+
+    name: Literal["local_only"] = "local_only"
+
+
 class FedDynParams(Params):
     """FedDyn's local objective."""
 

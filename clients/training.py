@@ -129,7 +129,7 @@ def train(
         All received tensors after training, and the mean training loss over all samples seen.
     """
     training_mode(model)
-    params, buffers = split_state(model, local.received)
+    params, buffers = split_state(model, update.start(local))
 
     forward = ModelFunction(model, buffers)
     prior = class_prior(update.criterion, local)

@@ -18,9 +18,11 @@ from fedbal.backend import choose_device
 from fedbal.data.federation import load_federation
 from fedbal.determinism import pin
 from fedbal.driver import drive
+from fedbal.errors import UsageError
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
 from fedbal.progress import Lines
+from fedbal.reference import pools_clients
 from fedbal.results import RunDirectory
 from fedbal.scenario import load
 from fedbal.simulation import default_directory
@@ -34,6 +36,11 @@ def main(grid: Grid, context: Context) -> None:
     """Run the scenario named in the run-config on Flower's grid."""
     scenario = load(*_chosen(context))
     out = str(context.run_config.get("out", ""))
+    if pools_clients(scenario):
+        raise UsageError(
+            f"strategy: {scenario.strategy.name} trains on the pooled data of all clients, which only a simulation "
+            "holds; run it with `fedbal run`."
+        )
     assembly = assemble(scenario, choose_device(scenario.runtime))
     pin(scenario.runtime.threads)
     keys = [assembly.federation.names[client] for client in range(assembly.federation.num_clients)]

@@ -26,6 +26,7 @@ from fedbal.params import CustomParams
 from fedbal.population import Population
 from fedbal.pretrained import read_pretrained, require_trainable
 from fedbal.protocol import Arrays
+from fedbal.reference import centralised, pooled, pools_clients
 from fedbal.scenario import Scenario
 from fedbal.seeding import stream
 from fedbal.systems import Systems, draw_speeds
@@ -95,6 +96,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         Data are missing or unusable, a component refuses its parameters, or the cohort is too large.
     """
     federation = load_federation(scenario.data, scenario.seed.partition)
+    if pools_clients(scenario):
+        scenario, federation = centralised(scenario, federation), pooled(federation)
     dataset = federation.dataset
     client = scenario.client
     clients = virtual_clients(scenario, federation, device)

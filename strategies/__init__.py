@@ -84,6 +84,16 @@ STRATEGIES = Table(
             "clients with a larger loss count more, in damped steps",
             "Li et al., ICLR 2020",
         ),
+        "local_only": Entry(
+            "strategies.local_only:LocalOnly",
+            "strategies.params:LocalOnlyParams",
+            "reference: every client trains alone; read `personal`",
+        ),
+        "centralised": Entry(
+            "strategies.centralised:Centralised",
+            "strategies.params:CentralisedParams",
+            "reference: training on the pooled data of all clients, in simulation only",
+        ),
         "fedce": Entry(
             "strategies.fedce:FedCE",
             "strategies.params:FedCEParams",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -120,6 +120,24 @@ class QFedAvgParams(StrategyParams):
     weighting: WeightingChoice | None = Field(
         None, description="How much each client counts besides its loss; left out: all the same."
     )
+
+
+class LocalOnlyParams(StrategyParams):
+    """Training alone has no parameters."""
+
+    name: Literal["local_only"] = "local_only"
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for training that goes on from the client's own model."""
+        return {"name": "local_only"}
+
+
+class CentralisedParams(StrategyParams):
+    """Training on pooled data has no parameters."""
+
+    pools: ClassVar[bool] = True
+
+    name: Literal["centralised"] = "centralised"
 
 
 class ScaffoldParams(Weighted):

@@ -18,12 +18,14 @@ FEDAVG_VALUES = {
     "fedavgm": {"beta": 0.0},
     "fednova": {},
     "moon": {"mu": 0.0},
+    "centralised": {},
     "qfedavg": {"q": 0.0, "weighting": BySamples()},
 }
 NEVER_FEDAVG = {
     "uniform": "FedAvg for clients of equal size, whatever its parameters",
     "scaffold": "FedAvg only while controls are 0 and sizes equal",
     "feddyn": "no parameter takes the drift correction off",
+    "local_only": "nothing is averaged",
     "fedce": "weights come from cosines and scores, not from a parameter",
 }
 LARGE = 1e7
@@ -79,7 +81,7 @@ def test_docstring_names_the_paper_and_every_parameter(name):
 
     module = importlib.import_module(STRATEGIES[name].target.split(":")[0])
     author = (STRATEGIES[name].paper or "-").split()[0]
-    assert author in (module.__doc__ or "") or name == "uniform"
+    assert author in (module.__doc__ or "") or name in ("uniform", "local_only", "centralised")
     for parameter in STRATEGIES.params_model(name)().kwargs():
         assert f"{parameter}" in (STRATEGIES.load(name).__doc__ or "")
 
