@@ -13,7 +13,7 @@ from fedbal.assembly import Assembly, assemble
 from fedbal.backend import choose_backend, choose_device, make_grid
 from fedbal.checkpoint import Snapshot
 from fedbal.contribution.shapley import Coalition
-from fedbal.errors import UsageError
+from fedbal.errors import RunError, UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal
@@ -51,6 +51,8 @@ class CoalitionTrainer:
     ------
     UsageError
         The scenario cannot be run, or there are no such rows.
+    RunError
+        In a training of everyone, no client's reply could be used.
     """
 
     def __init__(self, scenario: Scenario, signals: Signals, metric: Metric, rows: Rows) -> None:
@@ -96,7 +98,13 @@ class CoalitionTrainer:
         """Return the utility of what a coalition trains; of nobody, that of the initial model."""
         if not coalition:
             return self._score(self.assembly.initial)
-        return self._score(self.train(coalition).arrays)
+        end, kept = self._run(coalition)
+        if len(coalition) == len(self._nodes) and kept.reason and not kept.counted:
+            raise RunError(
+                f"no client's work counted in any of {end.round} rounds with everyone: {kept.reason}; "
+                "contributions would all be 0."
+            )
+        return self._score(end.arrays)
 
     def node(self, client: int) -> int:
         """Return the node id of a client."""
@@ -104,8 +112,11 @@ class CoalitionTrainer:
 
     def train(self, coalition: Coalition) -> Snapshot:
         """Train with these clients only and return the state after the last round."""
+        return self._run(coalition)[0]
+
+    def _run(self, coalition: Coalition) -> tuple[Snapshot, _LatestState]:
         assembly = self.assembly
-        members = sorted(coalition)
+        members, kept = sorted(coalition), _LatestState()
         strategy = copy.deepcopy(assembly.strategy)
         if isinstance(strategy, AggregationRule) and strategy.context is not None:
             strategy.context = replace(strategy.context, num_clients=len(members))
@@ -118,20 +129,29 @@ class CoalitionTrainer:
             schedule=assembly.schedule,
             test=lambda _: {},
             num_classes=assembly.federation.dataset.num_classes,
-            journal=_LatestState(),
+            journal=kept,
             signals=self._signals,
         )
-        return loop.run(Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state))
+        return loop.run(Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state)), kept
 
     def _score(self, arrays: Arrays) -> float:
         return float(self._test(arrays)[self.metric])
 
 
 class _LatestState(Journal):
-    """Writes nothing down: the state after a round is all that the next one needs."""
+    """Writes nothing down: the state after a round is all that the next one needs.
+
+    Attributes
+    ----------
+    counted : int
+        Replies that counted.
+    reason : str
+        Why the first reply that did not count was left out; empty without such a reply.
+    """
 
     def __init__(self) -> None:
-        pass
+        self.counted = 0
+        self.reason = ""
 
     def record(
         self,
@@ -143,6 +163,10 @@ class _LatestState(Journal):
         **rest: Any,
     ) -> Snapshot:
         """Return the state after the round."""
+        self.counted += sum(entry["status"] == "ok" for entry in clients)
+        failed = [entry for entry in clients if entry["status"] in ("dropped", "missing")]
+        if failed and not self.reason:
+            self.reason = f"client {failed[0]['client']}, {failed[0]['reason']}"
         return Snapshot(row["round"], arrays, strategy, rest["clients_state"])
 
 

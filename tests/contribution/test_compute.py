@@ -13,7 +13,7 @@ from fedbal.contribution.compute import RESULT, Options, contribution, with_fedc
 from fedbal.contribution.ledger import ROWS
 from fedbal.contribution.shapley import exact_shapley
 from fedbal.contribution.training import CoalitionTrainer
-from fedbal.errors import UsageError
+from fedbal.errors import RunError, UsageError
 from fedbal.interrupts import Signals
 from fedbal.simulation import run
 from tests.scenarios import digits
@@ -146,6 +146,13 @@ def test_without_validation_rows_there_is_no_comparison_with_fedce(tmp_path):
         "weights": None,
         "reason": "FedCE needs validation rows: set data.validation.",
     }
+
+
+def test_a_federation_in_which_nothing_counts_is_an_error(tmp_path):
+    """Steps so large that every model overflows: all replies are refused, and no value would mean anything."""
+    scenario = small("client.optimizer={name: sgd, lr: 1.0e+38}")
+    with pytest.raises(RunError, match=r"no client's work counted .* non-finite"):
+        contribution(scenario, Options(), tmp_path / "out")
 
 
 def call(*arguments):
