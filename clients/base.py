@@ -101,6 +101,8 @@ class LocalRound:
         What local training did; complete when :meth:`ClientUpdate.after` is called.
     forward : Forward, optional
         The model as a pure function, for work outside local steps.
+    seed : int
+        Training seed, for streams of the update's own.
     """
 
     round: int
@@ -112,6 +114,7 @@ class LocalRound:
     records: RecordDict = field(default_factory=RecordDict)
     progress: Progress = field(default_factory=Progress)
     forward: Forward | None = None
+    seed: int = 0
 
 
 class ClientUpdate(ABC):
@@ -161,6 +164,10 @@ class ClientUpdate(ABC):
         this client has no model of its own (yet).
         """
         return None
+
+    def answer(self, local: LocalRound) -> Mapping[str, Tensors]:
+        """Return array records for the reply to a query, by name; ``local.config`` says what is asked."""
+        return {}
 
     def records(self, local: LocalRound, trained: Tensors) -> Mapping[str, Tensors]:
         """Return further array records for the reply, by name; called before :meth:`after`."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clients.base import Batch
-from clients.losses import Loss
+from clients.losses import Loss, Prior
 
 Absent = Literal["mask", "floor1"]
 MASKED = -1e9
@@ -40,13 +40,16 @@ class LogitAdjustment(Shifted):
         Strength, >= 0; 0 is cross-entropy when no class is absent.
     absent : {"mask", "floor1"}
         What to do with a class without samples.
+    prior : {"local", "global"}
+        Whose class counts.
     """
 
-    def __init__(self, tau: float = 1.0, absent: Absent = "mask") -> None:
+    def __init__(self, tau: float = 1.0, absent: Absent = "mask", prior: Prior = "local") -> None:
         if tau < 0.0:
             raise ValueError(f"tau must be >= 0, got {tau}")
         self.tau = tau
         self.absent = absent
+        self.prior_of = prior
 
     def prior(self, counts: Tensor) -> Tensor:
         """Return the shift of every logit, shape (C,)."""
@@ -67,10 +70,12 @@ class BalancedSoftmax(LogitAdjustment):
     ----------
     absent : {"mask", "floor1"}
         What to do with a class without samples.
+    prior : {"local", "global"}
+        Whose class counts.
     """
 
-    def __init__(self, absent: Absent = "mask") -> None:
-        super().__init__(1.0, absent)
+    def __init__(self, absent: Absent = "mask", prior: Prior = "local") -> None:
+        super().__init__(1.0, absent, prior)
 
 
 class FedLC(Shifted):

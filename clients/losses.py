@@ -7,11 +7,23 @@ normal case at a skewed client.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clients.base import Batch, Criterion, LocalRound
+from fedbal.protocol import CLASS_COUNTS, LABEL_COUNTS, Disclosure
+
+Prior = Literal["local", "global"]
+
+COUNTS_DISCLOSURE = Disclosure(
+    name=LABEL_COUNTS,
+    size="8 bytes a class",
+    frequency="once, before round 1",
+    privacy="reveals how many training samples of each class the client has; their sum goes to every client",
+)
 
 
 def class_prior(criterion: Criterion, local: LocalRound) -> Tensor | None:
@@ -19,13 +31,39 @@ def class_prior(criterion: Criterion, local: LocalRound) -> Tensor | None:
     make = getattr(criterion, "prior", None)
     if make is None:
         return None
-    counts = torch.from_numpy(local.data.train.label_counts(local.num_classes))
+    if getattr(criterion, "prior_of", "local") == "global":
+        counts = torch.tensor(global_counts(local), dtype=torch.int64)
+    else:
+        counts = torch.from_numpy(local.data.train.label_counts(local.num_classes))
     prior: Tensor | None = make(counts)
     return None if prior is None else prior.to(local.data.train.pool.device)
 
 
+def global_counts(local: LocalRound) -> list[int]:
+    """Return the class counts over all clients that came with the model."""
+    sent = local.config.get(CLASS_COUNTS)
+    if not isinstance(sent, list) or len(sent) != local.num_classes:
+        raise ValueError(
+            f"the loss has prior: global, and the server sent no counts of {local.num_classes} classes but {sent!r}"
+        )
+    return [int(count) for count in sent]
+
+
 class Loss:
-    """A loss; what it needs of a client's class counts is made once a round by :meth:`prior`."""
+    """A loss; what it needs of class counts is made once a round by :meth:`prior`.
+
+    Attributes
+    ----------
+    prior_of : {"local", "global"}
+        Whose class counts: the client's own, or the sum over all clients, which the server asks for before round 1.
+    """
+
+    prior_of: Prior = "local"
+
+    @property
+    def discloses(self) -> tuple[Disclosure, ...]:
+        """What leaves a site because of this loss."""
+        return (COUNTS_DISCLOSURE,) if self.prior_of == "global" else ()
 
     def prior(self, counts: Tensor) -> Tensor | None:
         """Turn class counts (C,) into what :meth:`rows` needs of them; None: nothing."""
@@ -89,12 +127,15 @@ class ClassBalanced(Loss):
     ----------
     beta : float (default: 0.9999)
         In [0, 1); 0 weighs all classes alike, towards 1 the weights tend to ``1 / n_c``.
+    prior : {"local", "global"}
+        Whose class counts.
     """
 
-    def __init__(self, beta: float = 0.9999) -> None:
+    def __init__(self, beta: float = 0.9999, prior: Prior = "local") -> None:
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"beta must be in [0, 1), got {beta}")
         self.beta = beta
+        self.prior_of = prior
 
     def prior(self, counts: Tensor) -> Tensor:
         """Return the weight of every class, shape (C,)."""

@@ -193,7 +193,16 @@ class FocalParams(Params):
     gamma: Annotated[float, Field(ge=0.0)] = Field(2.0, description="Focusing, >= 0; 0 is cross-entropy.")
 
 
-class ClassBalancedParams(Params):
+class WithPrior(Params):
+    """A loss that reads class counts."""
+
+    prior: Literal["local", "global"] = Field(
+        "local",
+        description="Class counts of the client itself, or of all clients together, asked for before round 1.",
+    )
+
+
+class ClassBalancedParams(WithPrior):
     """Class-balanced cross-entropy."""
 
     name: Literal["class_balanced"] = "class_balanced"
@@ -202,14 +211,14 @@ class ClassBalancedParams(Params):
     )
 
 
-class BalancedSoftmaxParams(Params):
+class BalancedSoftmaxParams(WithPrior):
     """Balanced softmax."""
 
     name: Literal["balanced_softmax"] = "balanced_softmax"
     absent: Literal["mask", "floor1"] = Field("mask", description="What to do with a class without samples.")
 
 
-class LogitAdjustmentParams(Params):
+class LogitAdjustmentParams(WithPrior):
     """Logit-adjusted cross-entropy."""
 
     name: Literal["logit_adjustment"] = "logit_adjustment"

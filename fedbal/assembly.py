@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flwr.serverapp.strategy import Strategy
 
-from clients import SCHEDULES
+from clients import LOSSES, SCHEDULES
 from clients.augment import Augmentation
 from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.training import LocalPlan, StepOptions
@@ -56,6 +56,8 @@ class Assembly:
     """All tensors of the model, before the first round."""
     load: Load
     engine: dict[str, Any]
+    asks_counts: bool
+    """Whether the loss reads the class counts of all clients."""
     user_files: tuple[Path, ...]
 
     @property
@@ -112,6 +114,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     trained = sizes[sizes > 0]
     steps = float(np.ceil(trained / plan.batch_size).mean() * plan.epochs) if plan.epochs else plan.units
     cohort = _cohort(sampler, population)
+    posthoc = scenario.evaluation.posthoc
     user = (
         *(scenario.strategy, scenario.model, client.update, client.loss, client.optimizer),
         *(clients.schedule, scenario.cohort.availability),
@@ -125,13 +128,19 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
-        test=GlobalTest(network.to(device), test_split(federation, device), _groups(scenario, federation)),
+        test=GlobalTest(
+            network.to(device),
+            test_split(federation, device),
+            _groups(scenario, federation),
+            None if posthoc is None else posthoc.tau,
+        ),
         initial=initial,
         complete=complete,
         load=Load(
             scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in complete.values())
         ),
         engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
+        asks_counts=getattr(create(LOSSES, client.loss), "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])
             for part in user

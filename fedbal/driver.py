@@ -88,6 +88,7 @@ def drive(
         num_classes=assembly.federation.dataset.num_classes,
         journal=journal,
         signals=signals,
+        asks_counts=assembly.asks_counts,
     )
     try:
         end = loop.run(start)

@@ -19,6 +19,7 @@ from fedbal import protocol
 from fedbal.fairness import ClientScore, client_spread
 from fedbal.groups import ClassGroups
 from fedbal.metrics import Confusion
+from fedbal.posthoc import posthoc_numbers
 from fedbal.protocol import Arrays
 from fedbal.views import global_numbers
 
@@ -35,11 +36,14 @@ class GlobalTest:
         Test rows.
     groups : ClassGroups
         Many, medium and few, by the global training counts.
+    posthoc : float, optional
+        Strength of a post-hoc logit adjustment to report beside the model's own predictions.
     """
 
     model: nn.Module
     split: Split
     groups: ClassGroups
+    posthoc: float | None = None
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
         """Return the metrics of a global model, the ``test`` object of a round."""
@@ -55,7 +59,10 @@ class GlobalTest:
         if parts:
             logits, truth = (torch.cat(column) for column in zip(*parts, strict=True))
         confusion = Confusion.of(truth, logits.argmax(1), classes, float(loss))
-        return global_numbers(confusion, logits.numpy(), truth.numpy(), self.groups)
+        numbers = global_numbers(confusion, logits.numpy(), truth.numpy(), self.groups)
+        if self.posthoc is not None:
+            numbers["posthoc"] = posthoc_numbers(logits.numpy(), truth.numpy(), self.groups, self.posthoc)
+        return numbers
 
 
 class Evaluated(NamedTuple):

@@ -40,6 +40,8 @@ class Totals:
     best: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     diverged: bool = False
+    class_counts: list[int] | None = None
+    """Training samples of each class over all clients, if a loss asks for them."""
 
     def add(self, row: Mapping[str, Any], arrays: Arrays) -> None:
         """Take a round's row into account."""
@@ -104,14 +106,18 @@ class Journal:
         totals.diverged |= 2 * lost > row["replied"]
         self.directory.append(ROUNDS, [row])
         for note in notes:
-            if note not in totals.notes:
-                totals.notes.append(note)
-                self._observer.note(note)
+            self.note(note)
         offsets = self.directory.offsets()
         self.latest = Snapshot(row["round"], arrays, strategy, clients_state, offsets, dict(vars(totals)))
         self._save_if_due()
         self._observer.round_finished(row)
         return self.latest
+
+    def note(self, note: str) -> None:
+        """Tell the user something once."""
+        if note not in self.totals.notes:
+            self.totals.notes.append(note)
+            self._observer.note(note)
 
     def save(self) -> None:
         """Checkpoint the latest finished round now."""

@@ -18,6 +18,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
+from fedbal.class_counts import ClassCounts, ask_class_counts
 from fedbal.errors import RunError
 from fedbal.evaluation import Evaluated, client_columns, evaluate_on_clients
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
@@ -87,6 +88,8 @@ class RoundLoop:
         Records every round.
     signals : Signals
         Shields the transaction of a round.
+    asks_counts : bool
+        Whether clients are asked for their class counts once, and told the sum with every model.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class RoundLoop:
         num_classes: int,
         journal: Journal,
         signals: Signals,
+        asks_counts: bool = False,
     ) -> None:
         self._grid = grid
         self._strategy = strategy
@@ -113,6 +117,8 @@ class RoundLoop:
         self._num_classes = num_classes
         self._journal = journal
         self._signals = signals
+        self._asks_counts = asks_counts
+        self._counted: ClassCounts | None = None
         self._seed = sampler.seed
 
     def run(self, start: Snapshot) -> Snapshot:
@@ -121,6 +127,8 @@ class RoundLoop:
         restore_state(self._strategy, start.strategy)
         if isinstance(self._grid, VirtualGrid):
             self._grid.states.restore(start.clients)
+        if self._asks_counts and self._journal.totals.class_counts is None:
+            self._count_classes()
         for server_round in range(start.round + 1, self._schedule.rounds + 1):
             snapshot = self._round(server_round, snapshot.arrays)
         return snapshot
@@ -160,6 +168,10 @@ class RoundLoop:
             "replied": sum(reply.has_content() for reply in replies),
             "dropped": sum(entry["status"] != "ok" for entry in rows),
         }
+        if self._counted is not None:
+            row["bytes_up"] += self._counted.bytes_up
+            row["bytes_down"] += self._counted.bytes_down
+            self._counted = None
         keys = {self._population.keys(client): int(self._population.samples[client]) for client in clients}
         with self._signals.shield():
             if isinstance(self._grid, VirtualGrid):
@@ -175,6 +187,22 @@ class RoundLoop:
                 started=started,
                 notes=report.notes,
             )
+
+    def _count_classes(self) -> None:
+        """Ask the clients that train for their class counts; its bytes are counted in the next round."""
+        nodes = self._population.nodes
+        self._counted = ask_class_counts(self._grid, nodes, self._num_classes, self._schedule.timeout)
+        if not any(self._counted.counts):
+            reason = next(iter(self._counted.missing.values()), "they have no samples")
+            raise RunError(f"no client gave its class counts, which the loss needs (prior: global): {reason}")
+        if self._counted.missing:
+            names = ", ".join(
+                self._population.keys(self._population.client(node)) for node in self._counted.missing
+            )
+            self._journal.note(
+                f"class counts are without those of clients {names}, which did not give theirs"
+            )
+        self._journal.totals.class_counts = self._counted.counts
 
     def _cohort(self, server_round: int) -> list[int]:
         """Choose whom to ask; what a user's own availability raises is one clear message."""
@@ -199,6 +227,8 @@ class RoundLoop:
             return []
         offered = OfferedGrid(self._grid, cohort)
         config = ConfigRecord({protocol.SERVER_ROUND: server_round})
+        if self._asks_counts:
+            config[protocol.CLASS_COUNTS] = list(self._journal.totals.class_counts or ())
         with seeded_sampling(self._seed, server_round):
             made = list(self._strategy.configure_train(server_round, record, config, offered))
         messages = []

@@ -197,6 +197,14 @@ class GroupsBlock(Params):
         return value
 
 
+class PosthocBlock(Params):
+    """Post-hoc logit adjustment of the test predictions."""
+
+    tau: Annotated[float, Field(ge=0.0)] = Field(
+        1.0, description="Strength, >= 0; 0 leaves the predictions as they are."
+    )
+
+
 class EvaluationBlock(Params):
     """When and on whom the received model is evaluated."""
 
@@ -208,6 +216,11 @@ class EvaluationBlock(Params):
         30, description="Clients with fewer test samples are left out of the spread over clients, >= 0."
     )
     groups: GroupsBlock = Field(GroupsBlock(), description="Many-, medium- and few-shot classes.")
+    posthoc: PosthocBlock | None = Field(
+        None,
+        description="Report test predictions by argmax z - tau log pi too, pi the global training shares; left "
+        "out: not.",
+    )
 
 
 class RuntimeBlock(Params):

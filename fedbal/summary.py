@@ -7,7 +7,7 @@ from typing import Any
 
 from fedbal.metrics import mean_of_known
 
-NESTED = ("natural", "balanced")
+NESTED = ("natural", "balanced", "posthoc")
 
 
 def last_tenth(rows: Iterable[Mapping[str, Any]], rounds: int) -> dict[str, Any] | None:

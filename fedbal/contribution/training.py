@@ -16,7 +16,7 @@ from fedbal.contribution.shapley import Coalition
 from fedbal.errors import RunError, UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.interrupts import Signals
-from fedbal.journal import Journal
+from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.population import Population
 from fedbal.protocol import Arrays
@@ -131,6 +131,7 @@ class CoalitionTrainer:
             num_classes=assembly.federation.dataset.num_classes,
             journal=kept,
             signals=self._signals,
+            asks_counts=assembly.asks_counts,
         )
         return loop.run(Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state)), kept
 
@@ -150,6 +151,7 @@ class _LatestState(Journal):
     """
 
     def __init__(self) -> None:
+        self.totals = Totals()
         self.counted = 0
         self.reason = ""
 
