@@ -46,6 +46,12 @@ UPDATES = Table(
             "local SGD with a contrastive term between current, received and previous features",
             "Li et al., CVPR 2021",
         ),
+        "fedbr": Entry(
+            "clients.fedbr:FedBR",
+            "clients.params:FedBRParams",
+            "a max step on a projection head, then a min step with two terms on shared pseudo-samples",
+            "Guo et al., ICML 2023",
+        ),
         "contribution": Entry(
             "clients.contribution:Contribution",
             "clients.params:ContributionParams",

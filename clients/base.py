@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from flwr.app import ConfigRecord, RecordDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from clients.data import ClientData
 from fedbal.protocol import Disclosure
@@ -54,6 +54,33 @@ class Criterion(Protocol):
 
         A criterion may have a method ``prior(counts)`` that turns a client's class counts (C,) into
         ``batch.prior``.
+        """
+        ...
+
+
+class Descend(Protocol):
+    """One move of the local optimizer: who calls it says what for, the training loop differentiates and steps."""
+
+    def __call__(
+        self,
+        objective: Callable[[Tensors], Tensor],
+        params: Tensors,
+        names: Sequence[str] | None = None,
+        *,
+        ascend: bool = False,
+    ) -> tuple[Tensors, Tensor]:
+        """Return the parameters after the move, and the objective before it.
+
+        Parameters
+        ----------
+        objective : callable
+            Parameters to a scalar; pure.
+        params : Tensors
+            Where to start; not to be used afterwards.
+        names : sequence of str, optional
+            The parameters that move; None: all. The objective must depend on each.
+        ascend : bool (default: False)
+            Move against the objective's descent.
         """
         ...
 
@@ -153,6 +180,26 @@ class ClientUpdate(ABC):
     def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
         """Return the scalar loss of one minibatch; pure."""
 
+    def step(
+        self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen, descend: Descend
+    ) -> tuple[Tensors, Tensor]:
+        """Make one local step and return the parameters after it and the loss; here one move along ``loss``.
+
+        An update whose step is more than that replaces it, as a sequence of calls of ``descend``.
+        """
+        return descend(lambda moving: self.loss(forward, moving, batch, frozen), params)
+
+    def modules(self, model: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, nn.Module]:
+        """Return modules that the loss needs beside the model, by name.
+
+        Their tensors travel and are averaged with the model, their names begin with ``auxiliary.``.
+        """
+        return {}
+
+    def answer(self, local: LocalRound) -> Mapping[str, Tensors]:
+        """Return array records for the reply to a query, by name; ``local.config`` says what is asked."""
+        return {}
+
     def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
         """Return extras for the reply, by name, and write ``local.state`` if the update keeps state."""
         return {}
@@ -164,10 +211,6 @@ class ClientUpdate(ABC):
         this client has no model of its own (yet).
         """
         return None
-
-    def answer(self, local: LocalRound) -> Mapping[str, Tensors]:
-        """Return array records for the reply to a query, by name; ``local.config`` says what is asked."""
-        return {}
 
     def records(self, local: LocalRound, trained: Tensors) -> Mapping[str, Tensors]:
         """Return further array records for the reply, by name; called before :meth:`after`."""

@@ -176,6 +176,26 @@ class MoonParams(Params):
     temperature: Annotated[float, Field(gt=0.0)] = Field(0.5, description="Temperature T, > 0.")
 
 
+class FedBRParams(Params):
+    """FedBR's two terms on pseudo-samples."""
+
+    name: Literal["fedbr"] = "fedbr"
+    mu: NonNegative = Field(
+        0.5, description="Weight of the contrastive term, >= 0; 0 leaves the other alone."
+    )
+    lam: NonNegative = Field(
+        1.0, description="Weight of the balance term (lambda), >= 0; 0 leaves the other alone."
+    )
+    tau1: NonNegative = Field(2.0, description="Factor of the cosine to the received features, >= 0.")
+    tau2: NonNegative = Field(2.0, description="Factor of the cosine to the client's own features, >= 0.")
+    pseudo: Literal["rsm", "mixture"] = Field(
+        "rsm", description="Pseudo-samples as sent, or each mixed half and half with an image of the batch."
+    )
+    images: Annotated[int, Field(ge=2)] = Field(
+        10, description="Raw images in each mean that leaves the client, >= 2."
+    )
+
+
 class ContributionParams(Params):
     """FedCE's contribution score."""
 

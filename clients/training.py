@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,26 +134,49 @@ def train(
     forward = ModelFunction(model, buffers)
     prior = class_prior(update.criterion, local)
     state = optimizer.init(params)
-    names = list(params)
+    descend = _Loop(optimizer, state, options.clip_norm)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
     seen = 0
     draws = options.augment.draws(options.seed, local.data.key, local.round)
     for positions in minibatches:
         x, y = local.data.train.batch(positions)
         batch = Batch(options.augment(x, draws), y, None, prior)
-        leaves = {name: value.requires_grad_() for name, value in params.items()}
-        loss = update.loss(forward, leaves, batch, frozen)
-        gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
-        params = {name: value.detach() for name, value in leaves.items()}
-        named = dict(zip(names, gradients, strict=True))
-        if options.clip_norm is not None:
-            named = clip(named, options.clip_norm)
-        optimizer.step(params, named, state)
-        total += loss.detach().to(torch.float64) * len(positions)
+        params, loss = update.step(forward, params, batch, frozen, descend)
+        total += loss.to(torch.float64) * len(positions)
         seen += len(positions)
         local.progress.steps += 1
     trained = {name: params.get(name, buffers.get(name)) for name in local.received}
     return {name: value for name, value in trained.items() if value is not None}, float(total) / max(seen, 1)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """Moves one client's parameters: differentiate, clip, let the optimizer step in place."""
+
+    optimizer: Optimizer
+    state: Tensors
+    clip_norm: float | None
+
+    def __call__(
+        self,
+        objective: Callable[[Tensors], Tensor],
+        params: Tensors,
+        names: Sequence[str] | None = None,
+        *,
+        ascend: bool = False,
+    ) -> tuple[Tensors, Tensor]:
+        moving = list(params) if names is None else list(names)
+        leaves = {**params, **{name: params[name].detach().requires_grad_() for name in moving}}
+        value = objective(leaves)
+        gradients = torch.autograd.grad(value, [leaves[name] for name in moving])
+        named = dict(zip(moving, gradients, strict=True))
+        if ascend:
+            named = {name: -gradient for name, gradient in named.items()}
+        if self.clip_norm is not None:
+            named = clip(named, self.clip_norm)
+        moved = {name: leaves[name].detach() for name in moving}
+        self.optimizer.step(moved, named, self.state)
+        return {**params, **moved}, value.detach()
 
 
 @torch.no_grad()

@@ -250,7 +250,9 @@ def _strategy(scenario: Scenario, num_classes: int, num_clients: int) -> Strateg
     strategy: Strategy = create(STRATEGIES, choice)
     if isinstance(strategy, AggregationRule):
         rate = getattr(scenario.client.optimizer, "lr", None)
-        strategy.context = ServerContext(num_classes, num_clients, rate)
+        strategy.context = ServerContext(
+            num_classes, num_clients, rate, scenario.client.batch_size, scenario.seed.training
+        )
     target = getattr(strategy, "target", None)
     if scenario.strategy.name == "feddisco" and target is not None and len(target) != num_classes:
         raise UsageError(

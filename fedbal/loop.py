@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -32,6 +32,8 @@ from fedbal.systems import Directive, Systems
 from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler
 from strategies.report import RoundReport
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class RoundLoop:
         self._asks_counts = asks_counts
         self._counted: ClassCounts | None = None
         self._seed = sampler.seed
+        self._opening_up = self._opening_down = 0
 
     def run(self, start: Snapshot) -> Snapshot:
         """Run the rounds after ``start`` and return the state after the last one."""
@@ -127,11 +130,34 @@ class RoundLoop:
         restore_state(self._strategy, start.strategy)
         if isinstance(self._grid, VirtualGrid):
             self._grid.states.restore(start.clients)
+        if start.round == 0:
+            self._opening()
         if self._asks_counts and self._journal.totals.class_counts is None:
             self._count_classes()
         for server_round in range(start.round + 1, self._schedule.rounds + 1):
             snapshot = self._round(server_round, snapshot.arrays)
         return snapshot
+
+    def _opening(self) -> None:
+        """Let a rule ask clients something before round 1; its bytes are counted in that round."""
+        strategy = self._strategy
+        if not isinstance(strategy, AggregationRule):
+            return
+        offered = OfferedGrid(self._grid, self._population.nodes)
+        messages = self._before_rounds(lambda: list(strategy.configure_opening(offered)))
+        if not messages:
+            return
+        messages.sort(key=lambda message: message.metadata.dst_node_id)
+        replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
+        self._before_rounds(lambda: strategy.aggregate_opening(replies))
+        self._opening_up, self._opening_down = _bytes(replies), _bytes(messages)
+
+    def _before_rounds(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            name = type(self._strategy).__name__
+            raise RunError(f"{name} failed before round 1: {type(error).__name__}: {error}") from error
 
     def _round(self, server_round: int, arrays: Arrays) -> Snapshot:
         started = time.perf_counter()
@@ -162,8 +188,8 @@ class RoundLoop:
             "train": train,
             **columns,
             "simulated_seconds": self._systems.seconds(clients),
-            "bytes_up": sum(protocol.num_bytes(reply.content) for reply in replies if reply.has_content()),
-            "bytes_down": sum(protocol.num_bytes(message.content) for message in messages),
+            "bytes_up": _bytes(replies) + (self._opening_up if server_round == 1 else 0),
+            "bytes_down": _bytes(messages) + (self._opening_down if server_round == 1 else 0),
             "sampled": len(cohort),
             "replied": sum(reply.has_content() for reply in replies),
             "dropped": sum(entry["status"] != "ok" for entry in rows),
@@ -290,6 +316,10 @@ class RoundLoop:
     ) -> dict[str, dict[str, Any] | None]:
         unseen, smallest = self._population.unseen, self._schedule.min_client_samples
         return client_columns(testers, scores, unseen, smallest, model_round)
+
+
+def _bytes(messages: Sequence[Message]) -> int:
+    return sum(protocol.num_bytes(message.content) for message in messages if message.has_content())
 
 
 def _as_model(record: ArrayRecord, like: Arrays) -> Arrays:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fedbal.errors import RunError, UsageError
 from fedbal.models.build import build
+from fedbal.protocol import AUXILIARY
 from fedbal.results import MODEL, SCENARIO, RunReader
 from fedbal.scenario import Scenario, load
 from fedbal.task import Task
@@ -143,7 +144,15 @@ def open_trained(directory: str | Path) -> Trained:
     scenario = load(reader.path / SCENARIO)
     network = build(scenario.model, task.input_shape, len(task.classes), scenario.seed.init)
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(_without_auxiliary(load_file(path), network))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise RunError(f"{path} does not fit the model of {SCENARIO}: {error}.") from error
     return Trained(reader, scenario, task, network.eval())
+
+
+def _without_auxiliary(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Leave out what only a local objective used."""
+    own = network.state_dict()
+    return {
+        name: value for name, value in tensors.items() if name in own or not name.startswith(f"{AUXILIARY}.")
+    }

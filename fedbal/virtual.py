@@ -12,11 +12,13 @@ from torch import nn
 
 from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
 from clients.app import Trainer, make_app
+from clients.base import ClientUpdate
 from clients.data import ClientData, Pool, Split
 from clients.params import ConstantParams
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
+from fedbal.models.auxiliary import attach
 from fedbal.models.build import ModelChoice, build
 from fedbal.pretrained import Pretrained
 from fedbal.registry import Table
@@ -69,10 +71,9 @@ class VirtualClients:
     def trainer(self) -> Trainer:
         """Return how the clients train."""
         dataset = self.federation.dataset
-        criterion = create(LOSSES, self.loss)
         return Trainer(
             model=self.network().to(self.device),
-            update=create(UPDATES, self.update, criterion),
+            update=self._update(),
             optimizer=create(OPTIMIZERS, self.optimizer),
             plan=self.plan,
             num_classes=dataset.num_classes,
@@ -88,7 +89,12 @@ class VirtualClients:
         network = build(self.model, dataset.input_shape, dataset.num_classes, self.init_seed)
         if self.pretrained is not None:
             self.pretrained.apply(network)
+        attach(network, self._update(), dataset.input_shape, self.init_seed)
         return network
+
+    def _update(self) -> ClientUpdate:
+        update: ClientUpdate = create(UPDATES, self.update, create(LOSSES, self.loss))
+        return update
 
     def data_of(self) -> _DataOf:
         """Return the function from a client's context to its data."""

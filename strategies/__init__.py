@@ -94,6 +94,12 @@ STRATEGIES = Table(
             "strategies.params:CentralisedParams",
             "reference: training on the pooled data of all clients, in simulation only",
         ),
+        "fedbr": Entry(
+            "strategies.fedbr:FedBR",
+            "strategies.params:FedBRParams",
+            "FedAvg's average over clients that train against shared pseudo-samples (means of raw images)",
+            "Guo et al., ICML 2023",
+        ),
         "fedce": Entry(
             "strategies.fedce:FedCE",
             "strategies.params:FedCEParams",

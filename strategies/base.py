@@ -112,6 +112,16 @@ class AggregationRule(Strategy):
         elif state:
             raise ValueError(f"{type(self).__name__} keeps no state, got {sorted(state)}")
 
+    def configure_opening(self, grid: Grid) -> Iterable[Message]:
+        """Return queries to send once, before round 1; most rules ask nothing.
+
+        What :meth:`aggregate_opening` learns belongs into :meth:`state_dict`: a resumed run does not ask again.
+        """
+        return []
+
+    def aggregate_opening(self, replies: Iterable[Message]) -> None:
+        """Take the answers to :meth:`configure_opening`; not called when it asked nothing."""
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:

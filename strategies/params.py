@@ -186,3 +186,31 @@ class MoonParams(Averaging):
     def client_update(self) -> dict[str, Any]:
         """Ask for the contrastive update with these parameters."""
         return {"name": "moon", "mu": self.mu, "temperature": self.temperature}
+
+
+class FedBRParams(Averaging):
+    """FedBR: the two terms of the clients' objective, and the exchange of pseudo-samples."""
+
+    name: Literal["fedbr"] = "fedbr"
+    mu: NonNegative = Field(
+        0.5, description="Weight of the contrastive term, >= 0; 0 leaves the other alone."
+    )
+    lam: NonNegative = Field(
+        1.0, description="Weight of the balance term (lambda), >= 0; 0 leaves the other alone."
+    )
+    tau1: NonNegative = Field(2.0, description="Factor of the cosine to the received features, >= 0.")
+    tau2: NonNegative = Field(2.0, description="Factor of the cosine to the client's own features, >= 0.")
+    pseudo: Literal["rsm", "mixture"] = Field(
+        "rsm", description="Pseudo-samples as sent, or each mixed half and half with an image of the batch."
+    )
+    images: Annotated[int, Field(ge=2)] = Field(
+        10, description="Raw images in each mean that leaves a client, >= 2."
+    )
+    samples: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Pseudo-samples, at least client.batch_size; left out: as many."
+    )
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for the update of the same name with these parameters."""
+        kept = ("name", "mu", "lam", "tau1", "tau2", "pseudo", "images")
+        return {key: getattr(self, key) for key in kept}

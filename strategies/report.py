@@ -17,11 +17,17 @@ class ServerContext:
         Clients in the population that have data (N of the papers, against S in a round).
     learning_rate : float, optional
         Local learning rate, before any schedule.
+    batch_size : int
+        Samples of a local step; 0: not known.
+    seed : int
+        Training seed, for streams of the rule's own.
     """
 
     num_classes: int
     num_clients: int = 0
     learning_rate: float | None = None
+    batch_size: int = 0
+    seed: int = 0
 
 
 @dataclass

@@ -63,7 +63,7 @@ def test_every_loss_learns(tmp_path, loss):
 
 @pytest.mark.parametrize("update", list(UPDATES))
 def test_every_update_runs_under_a_rule_that_needs_it(tmp_path, update):
-    needs = {"scaffold": "scaffold", "feddyn": "feddyn", "contribution": "fedce"}
+    needs = {"scaffold": "scaffold", "feddyn": "feddyn", "contribution": "fedce", "fedbr": "fedbr"}
     changes = [
         f"strategy={needs.get(update, 'fedavg')}",
         f"client.update={update}",

@@ -17,6 +17,7 @@ EXPECTED = {
     "quickstart",
     "long-tail",
     "fedprox-synthetic",
+    "fedbr",
     "feddisco-niid1",
     "feddisco-niid2",
     "stragglers",

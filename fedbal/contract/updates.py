@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
@@ -19,7 +20,9 @@ from clients.losses import CrossEntropy
 from clients.optimizers import SGD
 from clients.training import LocalPlan, train
 from fedbal.contract.base import Item, Skipped, construct, parameters_are_stored, require
+from fedbal.models.auxiliary import attach
 from fedbal.models.linear import MLP
+from fedbal.protocol import PSEUDO_SAMPLES, to_record
 from fedbal.seeding import integer, stream
 
 CLASSES, FEATURES, ROWS, BATCH = 3, 5, 24, 8
@@ -54,16 +57,29 @@ class _Case:
         x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
         y = np.concatenate([np.arange(CLASSES), rng.integers(0, CLASSES, ROWS - CLASSES)]).astype(np.int64)
         split = Split(Pool(x, y), np.arange(ROWS))
-        self.model = _model()
-        self.received = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.local = LocalRound(1, self.received, ClientData(str(client), split, split, split), CLASSES)
         self.update = subject.make()
+        self.model = _model()
+        attach(self.model, self.update, (FEATURES,), 0)
+        self.received = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.local = self._local(ClientData(str(client), split, split, split))
         self.frozen = self.update.before(self.local)
         self.params = {
             name: value + torch.from_numpy(rng.normal(0.0, 0.1, tuple(value.shape)).astype(np.float32))
             for name, value in self.received.items()
         }
         self.batch = Batch(*split.batch(np.arange(BATCH)), torch.ones(BATCH))
+
+    def _local(self, data: ClientData) -> LocalRound:
+        """Begin a round; what the update answers to queries comes back to it, as from a rule."""
+        query = ConfigRecord({PSEUDO_SAMPLES: 2 * BATCH})
+        answers = self.update.answer(LocalRound(0, {}, data, CLASSES, query))
+        records = RecordDict(
+            {
+                name: to_record({key: value.numpy() for key, value in tensors.items()})
+                for name, tensors in answers.items()
+            }
+        )
+        return LocalRound(1, self.received, data, CLASSES, records=records)
 
     @property
     def forward(self) -> Forward:

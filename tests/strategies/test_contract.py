@@ -18,6 +18,7 @@ FEDAVG_VALUES = {
     "fedavgm": {"beta": 0.0},
     "fednova": {},
     "moon": {"mu": 0.0},
+    "fedbr": {"mu": 0.0, "lam": 0.0},
     "centralised": {},
     "qfedavg": {"q": 0.0, "weighting": BySamples()},
 }
