@@ -86,13 +86,13 @@ def contribution(
     """
     with Signals() as signals, quiet(), pinned(scenario.runtime.threads):
         try:
-            with CoalitionTrainer(scenario, signals, options.metric, options.rows) as trainer:
-                _require_feasible(len(trainer.names), options)
-                with Ledger(out, _identity(scenario, trainer, options)) as ledger:
-                    found = _Computation(scenario, options, trainer, ledger, signals, progress).run()
-                    with disk_errors(out):
-                        text = json.dumps(json.loads(to_json(found)), indent=2) + "\n"
-                        write_atomically(out / RESULT, text.encode())
+            trainer = CoalitionTrainer(scenario, signals, options.metric, options.rows)
+            _require_feasible(len(trainer.names), options)
+            with Ledger(out, _identity(scenario, trainer, options)) as ledger:
+                found = _Computation(scenario, options, trainer, ledger, signals, progress).run()
+                with disk_errors(out):
+                    text = json.dumps(json.loads(to_json(found)), indent=2) + "\n"
+                    write_atomically(out / RESULT, text.encode())
         except StopRequested as stop:
             raise Interrupted(
                 f"{stop}; what was trained is kept, go on with the same command and --out {out}", stop.number
@@ -127,10 +127,13 @@ class _Computation:
     def run(self) -> dict[str, Any]:
         """Train what is needed and put the result together."""
         options, n = self._options, len(self._names)
-        full = self._utility(self._everyone)
+        # One set of workers at a time: a second one would wait for the cores that the first holds.
+        with self._trainer:
+            full = self._utility(self._everyone)
+            nobody = self._utility(frozenset())
+            values = self._values(n)
+            single = leave_one_out(self._utility, n).tolist()
         noise = self._noise(full)
-        values = self._values(n)
-        single = leave_one_out(self._utility, n).tolist()
         fedce = self._fedce(values["shapley"], single)
         return {
             "scenario": self._scenario.name,
@@ -140,7 +143,7 @@ class _Computation:
             "rows": options.rows,
             "clients": self._names,
             "samples": self._trainer.samples,
-            "nobody": self._utility(frozenset()),
+            "nobody": nobody,
             "everyone": full,
             **values,
             "leave_one_out": single,

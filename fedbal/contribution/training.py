@@ -15,6 +15,7 @@ from fedbal.checkpoint import Snapshot
 from fedbal.contribution.shapley import Coalition
 from fedbal.errors import RunError, UsageError
 from fedbal.evaluation import GlobalTest
+from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
@@ -30,7 +31,7 @@ Rows = Literal["test", "validation"]
 
 
 class CoalitionTrainer:
-    """Trains a scenario with some of its clients only; a context that holds the workers.
+    """Trains a scenario with some of its clients only, inside its context: that holds the workers.
 
     Clients are numbered by their position among those with training data. Who may be asked changes, and a cohort
     of a fixed size is at most the coalition; everything else, each client's minibatches included, is that of the
@@ -62,25 +63,28 @@ class CoalitionTrainer:
         self._signals = signals
         self._test = _test(self.assembly, rows, device)
         self._nodes = list(self.assembly.population.nodes)
-        backend = choose_backend(scenario.runtime, self.assembly.load)
-        self._grid = make_grid(
-            backend,
-            scenario.runtime,
-            self.assembly.clients,
-            self.assembly.directory,
-            self._nodes,
-            self.assembly.systems.work.tolist(),
-            self.assembly.cohort,
-        )
+        self._runtime = scenario.runtime
+        self._grid: VirtualGrid | None = None
 
     def __enter__(self) -> Self:
-        self._grid.__enter__()
+        assembly = self.assembly
+        self._grid = make_grid(
+            choose_backend(self._runtime, assembly.load),
+            self._runtime,
+            assembly.clients,
+            assembly.directory,
+            self._nodes,
+            assembly.systems.work.tolist(),
+            assembly.cohort,
+        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._grid.__exit__(kind, error, trace)
+        if self._grid is not None:
+            self._grid.close()
+            self._grid = None
 
     @property
     def names(self) -> list[str]:
@@ -115,6 +119,8 @@ class CoalitionTrainer:
         return self._run(coalition)[0]
 
     def _run(self, coalition: Coalition) -> tuple[Snapshot, _LatestState]:
+        if self._grid is None:
+            raise RuntimeError("a CoalitionTrainer trains inside its `with` block")
         assembly = self.assembly
         members, kept = sorted(coalition), _LatestState()
         strategy = copy.deepcopy(assembly.strategy)
