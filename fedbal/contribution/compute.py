@@ -24,6 +24,7 @@ from fedbal.results import disk_errors, to_json, write_atomically
 from fedbal.scenario import Scenario, from_mapping
 
 EXACT_CLIENTS = 8
+REFERENCE_ROWS = ("local_only", "centralised")
 RESULT = "contribution.json"
 COALITION, REPEAT, FEDCE = "coalition", "repeat", "fedce"
 
@@ -84,6 +85,11 @@ def contribution(
     Interrupted
         On Ctrl-C or SIGTERM.
     """
+    if scenario.strategy.name in REFERENCE_ROWS:
+        raise UsageError(
+            f"strategy: {scenario.strategy.name} makes no model that clients contribute to; take a rule that "
+            "combines their models, such as fedavg."
+        )
     with Signals() as signals, quiet(), pinned(scenario.runtime.threads):
         try:
             trainer = CoalitionTrainer(scenario, signals, options.metric, options.rows)

@@ -132,9 +132,12 @@ def test_nine_clients_by_monte_carlo(tmp_path):
     assert 0 < more["trained"] <= 9
 
 
-def test_one_client_and_missing_rows_are_refused(tmp_path):
+def test_what_has_no_contributions_is_refused(tmp_path):
     with pytest.raises(UsageError, match="only one client has training data"):
         contribution(small("data.partition.clients=1"), Options(), tmp_path / "one")
+    for name in ("local_only", "centralised"):
+        with pytest.raises(UsageError, match=f"{name} makes no model that clients contribute to"):
+            contribution(small(f"strategy={name}"), Options(), tmp_path / name)
     with pytest.raises(UsageError, match=r"raise data\.validation"):
         contribution(small("data.validation=0"), Options(rows="validation"), tmp_path / "rows")
 
