@@ -19,9 +19,10 @@ from clients.functional import ModelFunction
 from clients.groups import shared_names
 from clients.normalised import normalised_steps
 from clients.optimizers import Optimizer
+from clients.proximal import Proximal
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
-from clients.whole import mean_loss
+from clients.whole import inexactness, mean_loss
 from fedbal import protocol
 from fedbal.protocol import Disclosure, to_arrays, to_record
 
@@ -156,7 +157,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     trained, loss = train(trainer.model, trainer.update, optimizer, local, frozen, batches, trainer.options)
     records = trainer.update.records(local, trained)
     extras = dict(trainer.update.after(local, trained))
-    extras.update(_requested(config, local, trainer))
+    extras.update(_requested(config, local, trainer, trained))
     outgoing = trainer.update.outgoing(local, trained)
     content = RecordDict(
         {
@@ -242,9 +243,12 @@ def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:
     return received
 
 
-def _requested(config: ConfigRecord, local: LocalRound, trainer: Trainer) -> dict[str, list[float]]:
+def _requested(
+    config: ConfigRecord, local: LocalRound, trainer: Trainer, trained: Tensors | None = None
+) -> dict[str, list[float]]:
     """Answer what the rule asks for beyond the update's own extras."""
     update = trainer.update
+    mu = update.coefficient(local) if isinstance(update, Proximal) else 0.0
     requests = config.get(protocol.REQUESTS, [])
     answers: dict[str, list[float]] = {}
     for request in requests if isinstance(requests, list) else []:
@@ -252,14 +256,17 @@ def _requested(config: ConfigRecord, local: LocalRound, trainer: Trainer) -> dic
             answers[protocol.LABEL_COUNTS] = local.data.train.label_counts(local.num_classes).tolist()
         elif request == protocol.NORMALISED_STEPS:
             progress = local.progress
-            pull = progress.learning_rate * float(getattr(update, "mu", 0.0))
+            pull = progress.learning_rate * mu
             answers[protocol.NORMALISED_STEPS] = [normalised_steps(progress.steps, progress.momentum, pull)]
         elif request == protocol.RECEIVED_LOSS:
             answers[protocol.RECEIVED_LOSS] = [mean_loss(trainer.model, update.criterion, local)]
+        elif request == protocol.INEXACTNESS and trained is not None:
+            gamma = inexactness(trainer.model, update.criterion, local, trained, mu)
+            answers[protocol.INEXACTNESS] = [gamma]
         elif request not in update.answers:
             known = (
                 *(protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, protocol.RECEIVED_LOSS),
-                *update.answers,
+                *(protocol.INEXACTNESS, *update.answers),
             )
             raise ValueError(f"the rule asks for {request!r}, this client can answer {', '.join(known)}")
     return answers

@@ -35,9 +35,13 @@ class Proximal(ClientUpdate):
             raise ValueError(f"mu must be >= 0, got {mu}")
         self.mu = mu
 
+    def coefficient(self, local: LocalRound) -> float:
+        """Return the coefficient of a round: the server's, or the client's own."""
+        return float(local.config.get(PROXIMAL_MU, self.mu))  # type: ignore[arg-type]
+
     def before(self, local: LocalRound) -> Frozen:
         """Keep the received model and the round's coefficient; nothing when the term vanishes."""
-        mu = float(local.config.get(PROXIMAL_MU, self.mu))  # type: ignore[arg-type]
+        mu = self.coefficient(local)
         return {"anchor": local.received, "mu": torch.tensor(mu)} if mu > 0.0 else {}
 
     def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:

@@ -16,6 +16,7 @@ from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
+from fedbal.dissimilarity import GradientProbe
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
@@ -76,6 +77,13 @@ class Assembly:
         plan, augment = self.clients.plan, self.clients.options.augment
         changes = [augment.crop_padding, int(augment.horizontal_flip)] if augment.active else []
         return [plan.batch_size, plan.epochs, plan.steps, *changes]
+
+    def probe(self) -> GradientProbe:
+        """Return what measures how much the gradients of all clients with data differ."""
+        data_of = self.clients.data_of()
+        members = [data_of.client(self.population.client(node)) for node in self.population.nodes]
+        counts = self.federation.label_counts().sum(axis=0).tolist()
+        return GradientProbe(self.clients.trainer(), members, counts)
 
     def whole(self, shared: Arrays) -> Arrays:
         """Return a model with its frozen tensors put back, in the order of its ``state_dict``."""

@@ -89,6 +89,7 @@ def drive(
         journal=journal,
         signals=signals,
         asks_counts=assembly.asks_counts,
+        probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
     )
     try:
         end = loop.run(start)

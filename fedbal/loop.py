@@ -92,6 +92,8 @@ class RoundLoop:
         Shields the transaction of a round.
     asks_counts : bool
         Whether clients are asked for their class counts once, and told the sum with every model.
+    probe : callable, optional
+        What else to measure of a model when it is tested; simulation only.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class RoundLoop:
         journal: Journal,
         signals: Signals,
         asks_counts: bool = False,
+        probe: Callable[[Arrays], dict[str, Any]] | None = None,
     ) -> None:
         self._grid = grid
         self._strategy = strategy
@@ -120,6 +123,7 @@ class RoundLoop:
         self._journal = journal
         self._signals = signals
         self._asks_counts = asks_counts
+        self._probe = probe
         self._counted: ClassCounts | None = None
         self._seed = sampler.seed
         self._opening_up = self._opening_down = 0
@@ -194,6 +198,8 @@ class RoundLoop:
             "replied": sum(reply.has_content() for reply in replies),
             "dropped": sum(entry["status"] != "ok" for entry in rows),
         }
+        if self._probe is not None:
+            row["dissimilarity"] = None if test is None else self._probe(following)
         if self._counted is not None:
             row["bytes_up"] += self._counted.bytes_up
             row["bytes_down"] += self._counted.bytes_down

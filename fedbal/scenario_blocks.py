@@ -221,6 +221,11 @@ class EvaluationBlock(Params):
         description="Report test predictions by argmax z - tau log pi too, pi the global training shares; left "
         "out: not.",
     )
+    dissimilarity: bool = Field(
+        False,
+        description="Record FedProx's B and V of the gradients of all clients, which costs one on all data an "
+        "evaluation.",
+    )
 
 
 class RuntimeBlock(Params):

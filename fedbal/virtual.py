@@ -109,7 +109,10 @@ class _DataOf:
         self._pool = training_pool(federation, device)
 
     def __call__(self, context: Context) -> ClientData:
-        client = int(context.node_config["partition-id"])
+        return self.client(int(context.node_config["partition-id"]))
+
+    def client(self, client: int) -> ClientData:
+        """Return the data of a client index."""
         if not 0 <= client < self._federation.num_clients:
             raise ValueError(f"no client {client}; there are {self._federation.num_clients}")
         parts = (self._federation.train, self._federation.validation, self._federation.client_test)

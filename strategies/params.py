@@ -65,6 +65,12 @@ class FedProxParams(Averaging):
         1.0,
         description="Proximal coefficient, >= 0; the paper's grid is 0.001, 0.01, 0.1, 1. 0 is FedAvg.",
     )
+    adaptive: bool = Field(
+        False, description="Start at mu, add 0.1 when the loss rises, take 0.1 off after 5 falls in a row."
+    )
+    inexactness: bool = Field(
+        False, description="Record gamma of every client, which costs it two gradients on all its data a round."
+    )
 
     def client_update(self) -> dict[str, Any]:
         """Ask for the proximal update with this ``mu``."""

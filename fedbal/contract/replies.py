@@ -24,6 +24,7 @@ ANSWERS: dict[str, Any] = {
     protocol.NORMALISED_STEPS: [5.0],
     protocol.SCORE: [0.5],
     protocol.RECEIVED_LOSS: [0.5],
+    protocol.INEXACTNESS: [0.5],
 }
 """What shipped client updates answer to rules that ask for more than label counts."""
 
