@@ -110,7 +110,7 @@ def test_a_directory_of_something_else_is_refused(computed, tmp_path):
     _, out = computed
     with pytest.raises(UsageError, match=r"holds contributions of something else \(different: .*scenario"):
         contribution(small("rounds=1"), Options(), out)
-    with pytest.raises(UsageError, match="different: .*metric"):
+    with pytest.raises(UsageError, match=r"different: .*metric"):
         contribution(small(), Options(metric="balanced_accuracy"), out)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
