@@ -15,7 +15,8 @@ told apart; ``mu = 0`` without stragglers is FedAvg.
 
 Adaptive mu, as in the paper's experiments: mu starts at its given value, grows by 0.1 whenever the loss rises, and
 falls by 0.1, not below 0, after five falls of the loss in a row. The loss is that of the model that the cohort
-received, the mean of the clients' losses on all their training data by samples; with a cohort of everyone the global loss.
+received, the mean of the clients' losses on all their training data by samples; with everyone in the cohort it is
+the global loss.
 """
 
 from __future__ import annotations

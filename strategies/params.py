@@ -69,7 +69,8 @@ class FedProxParams(Averaging):
         False, description="Start at mu, add 0.1 when the loss rises, take 0.1 off after 5 falls in a row."
     )
     inexactness: bool = Field(
-        False, description="Record gamma of every client, which costs it two gradients on all its data a round."
+        False,
+        description="Record gamma of every client, which costs it two gradients on all its data a round.",
     )
 
     def client_update(self) -> dict[str, Any]:
