@@ -343,3 +343,26 @@ def test_a_column_that_groups_rows_is_no_feature_and_is_offered_as_group(tmp_pat
     assert "patient" not in load(out).data.features
     out.write_text(out.read_text().replace("# group: patient", "group: patient"))
     assert load(out).data.group == "patient"
+
+
+@pytest.mark.parametrize("own_test", [False, True])
+def test_a_folder_of_images(own_test, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for part in ("train", "test") if own_test else (".",):
+        for name, count in (("cat", 30), ("dog", 12)):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{number}.png")
+    out = tmp_path / "my.yaml"
+    done = call("init", str(tmp_path / "photos"), "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "42 rows" in done.stdout
+    assert "imbalance factor 2.5" in done.stdout
+    assert ("test: 0.2" in out.read_text()) != own_test
+    changes = {"rounds": 1, "data.partition": {"name": "iid", "clients": 2}}
+    assert fedbal.run(fedbal.load(out, changes), tmp_path / "run").status == "finished"
+    assert "leave --label and --client out" in fails(
+        2, "init", str(tmp_path / "photos"), "--label", "x", "--out", str(tmp_path / "x.yaml")
+    )
