@@ -360,7 +360,7 @@ def test_a_folder_of_images(own_test, tmp_path):
     assert done.exit_code == 0, done.output
     assert "42 rows" in done.stdout
     assert "imbalance factor 2.5" in done.stdout
-    assert ("test: 0.2" in out.read_text()) != own_test
+    assert ("\n  test: 0.2" in out.read_text()) != own_test
     changes = {"rounds": 1, "data.partition": {"name": "iid", "clients": 2}}
     assert fedbal.run(fedbal.load(out, changes), tmp_path / "run").status == "finished"
     assert "leave --label and --client out" in fails(
