@@ -12,7 +12,7 @@ from fedbal.data.categorical import Categories
 from fedbal.data.columns import identities
 from fedbal.data.dataset import AnyArray, Dataset, IntArray, Request, Scaling
 from fedbal.data.groups import hold_out_groups
-from fedbal.data.labels import encode
+from fedbal.data.labels import encode, positions
 from fedbal.data.places import find
 from fedbal.data.splits import hold_out
 from fedbal.data.table_columns import read_csv, read_parquet
@@ -106,7 +106,10 @@ def finish(
     shaped = partial(as_rows, allow_missing=request.allow_missing, origins=table.origins)
     x = shaped(table.x, table.features, f"{where}: x")
     names = classes if classes is not None else table.classes
-    y, y_test, names = encode(table.y, table.y_test, names, f"{where}: {label}")
+    if table.coded and names is not None:
+        y, y_test, names = positions(table.y, table.y_test, names, f"{where}: {label}")
+    else:
+        y, y_test, names = encode(table.y, table.y_test, names, f"{where}: {label}")
     columns = dict(table.columns)
     if table.x_test is not None and y_test is not None:
         if table.x_test.shape[:1] != y_test.shape or not len(y_test):
