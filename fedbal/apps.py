@@ -21,6 +21,7 @@ from fedbal.driver import drive
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
 from fedbal.progress import Lines
+from fedbal.protocol import STATISTICS
 from fedbal.results import RunDirectory
 from fedbal.scenario import load
 from fedbal.simulation import default_directory
@@ -58,6 +59,11 @@ def _evaluate(message: Message, context: Context) -> Message:
 
 @client_app.query()
 def _query(message: Message, context: Context) -> Message:
+    return _client(context)(message, context)
+
+
+@client_app.query(STATISTICS)
+def _statistics(message: Message, context: Context) -> Message:
     return _client(context)(message, context)
 
 

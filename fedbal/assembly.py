@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from clients import SCHEDULES
 from clients.augment import Augmentation
 from clients.params import CustomOptimizerParams, OptimizerParams
+from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
@@ -159,7 +160,19 @@ def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> 
         schedule=schedule,
         options=StepOptions(client.clip_norm, augment, scenario.seed.training),
         pretrained=None if pretrained is None else read_pretrained(**pretrained.kwargs()),
+        preprocess=_preprocess(scenario, federation),
     )
+
+
+def _preprocess(scenario: Scenario, federation: Federation) -> Preprocess | None:
+    """Return how rows are prepared, or None; nothing is ever missing in an image."""
+    chosen, dataset = scenario.data.preprocess, federation.dataset
+    if chosen is None:
+        return None
+    impute = "none" if len(dataset.input_shape) == 3 else chosen.impute
+    if impute == chosen.scale == "none":
+        return None
+    return Preprocess(impute, chosen.scale, chosen.fit, dataset.features)
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,7 @@ def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
     chosen = scenario.evaluation.groups
     low, high = chosen.thresholds
     first, second = chosen.shares
-    counts = federation.label_counts().sum(axis=0)
+    counts = federation.label_counts(clean=True).sum(axis=0)
     return class_groups(counts, chosen.rule, (low, high), (first, second))
 
 

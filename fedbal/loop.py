@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -86,6 +86,8 @@ class RoundLoop:
         Records every round.
     signals : Signals
         Shields the transaction of a round.
+    preprocess : ArrayRecord, optional
+        Imputation and scaling, sent with every message.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class RoundLoop:
         num_classes: int,
         journal: Journal,
         signals: Signals,
+        preprocess: ArrayRecord | None = None,
     ) -> None:
         self._grid = grid
         self._strategy = strategy
@@ -112,6 +115,7 @@ class RoundLoop:
         self._num_classes = num_classes
         self._journal = journal
         self._signals = signals
+        self._preprocess = preprocess
         self._seed = sampler.seed
 
     def run(self, start: Snapshot) -> Snapshot:
@@ -209,6 +213,9 @@ class RoundLoop:
                 # Messages may share one content: a straggler gets its own copy of the config.
                 message.content = protocol.copy_content(message.content)
                 protocol.config_of(message.content)[protocol.LOCAL_WORK] = directive.work
+            if self._preprocess is not None:
+                content = {**message.content, protocol.PREPROCESS: self._preprocess}
+                message.content = RecordDict(content)
             messages.append(message)
         return messages
 
@@ -248,7 +255,13 @@ class RoundLoop:
         if not testers:
             return {}
         scores, replies = evaluate_on_clients(
-            self._grid, testers, record, server_round, self._num_classes, self._schedule.timeout
+            self._grid,
+            testers,
+            record,
+            server_round,
+            self._num_classes,
+            self._schedule.timeout,
+            self._preprocess,
         )
         known = [reply for reply in replies if reply.metadata.src_node_id not in self._population.unseen]
         self._strategy.aggregate_evaluate(server_round, [reply for reply in known if reply.has_content()])

@@ -1,7 +1,8 @@
 """The run directory: the only format that anything downstream reads.
 
-``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``,
-``model.safetensors`` and ``summary.json``. The jsonl files are append-only, except that resuming first cuts them
+``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``heterogeneity.json`` (sizes, class counts and distances
+as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``, ``model.safetensors`` and
+``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The jsonl files are append-only, except that resuming first cuts them
 back to the offsets in the checkpoint; every other file appears whole or not at all.
 """
 
@@ -22,6 +23,8 @@ from fedbal.errors import RunError, UsageError
 SCENARIO = "scenario.yaml"
 FINGERPRINTS = "fingerprints.json"
 CLIENTS_TABLE = "clients.csv"
+HETEROGENEITY = "heterogeneity.json"
+PREPROCESS = "preprocess.json"
 ROUNDS = "rounds.jsonl"
 CLIENTS = "clients.jsonl"
 CHECKPOINT = "checkpoint"

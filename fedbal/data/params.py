@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from fedbal.data.row_params import LabelNoiseParams, PreprocessParams, ShiftParams
 from fedbal.params import Params
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -198,6 +199,13 @@ class DataBlock(Params):
         description="Clients that never train and are reported on with all their data: a share in [0, 1) of "
         "those that have data, or their names.",
     )
+    preprocess: PreprocessParams | None = Field(
+        None, description="Imputation and scaling; left out: rows stay as they are."
+    )
+    feature_shift: ShiftParams | None = Field(
+        None, description="What makes one client's inputs look different from another's; left out: nothing."
+    )
+    label_noise: LabelNoiseParams | None = Field(None, description="Wrong training labels; left out: none.")
 
     @field_validator("quantity")
     @classmethod

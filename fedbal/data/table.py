@@ -110,7 +110,7 @@ def finish(
         y, y_test, names = positions(table.y, table.y_test, names, f"{where}: {label}")
     else:
         y, y_test, names = encode(table.y, table.y_test, names, f"{where}: {label}")
-    columns = dict(table.columns)
+    columns, test_columns = dict(table.columns), table.test_columns
     if table.x_test is not None and y_test is not None:
         if table.x_test.shape[:1] != y_test.shape or not len(y_test):
             raise UsageError(f"{where}: x_test has shape {table.x_test.shape} for {len(y_test)} test labels.")
@@ -129,6 +129,7 @@ def finish(
                 "data.test or give x_test."
             )
         x, x_test, y, y_test = x[~held_out], x[held_out], y[~held_out], y[held_out]
+        test_columns = {key: values[held_out] for key, values in columns.items()}
         columns = {key: values[~held_out] for key, values in columns.items()}
     return Dataset(
         name=name,
@@ -142,6 +143,7 @@ def finish(
         features=table.features,
         source=where if source is None else source,
         licence=licence,
+        test_columns=test_columns,
     )
 
 
@@ -237,6 +239,7 @@ def _finite(x: AnyArray, columns: tuple[str, ...], where: str, allow_missing: bo
     found = [f"{name} ({count})" for name, count in counts.items() if count]
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     raise UsageError(
-        f"{where}: missing (NaN) or infinite values, by column: {', '.join(found[:_LISTED])}{more}; fill them "
-        "in or drop these rows or columns (data.features lists the columns to learn from)."
+        f"{where}: missing (NaN) or infinite values, by column: {', '.join(found[:_LISTED])}{more}; have "
+        "missing ones replaced (data.preprocess: {impute: median}), or drop these rows or columns (data.features "
+        "lists the columns to learn from)."
     )
