@@ -25,7 +25,7 @@ METRICS = "metrics"
 REPLY = "reply"
 EXTRAS = "extras"
 PREPROCESS = "preprocess"
-"""Arrays beside the model: the federation's imputation and scaling, fill, shift, scale and count of each feature."""
+"""Arrays beside the model: the federation's fill, shift, scale and count of each feature."""
 STATISTICS = "statistics"
 """Query ``query.statistics``: arrays that it brings and that its reply holds; config: which statistics."""
 

@@ -161,7 +161,8 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         for kind in (TRAIN, VALIDATION, TEST)
     )
     federation = Federation(dataset, train, validation, test, assignment.names, unseen)
-    if column in dataset.test_columns and block.preprocess is not None:
+    by_client = block.preprocess is not None and block.preprocess.fit == "client"
+    if by_client and column in dataset.test_columns:
         owner = _test_owner(dataset, str(column), assignment.names)
         federation = replace(federation, test_owner=owner)
     if group is not None and groups is not None:
