@@ -2,9 +2,9 @@
 
 ``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``heterogeneity.json`` (sizes, class counts and distances
 as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``, ``model.safetensors`` and
-``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The jsonl
-files are append-only, except that resuming first cuts them back to the offsets in the checkpoint; every other file
-appears whole or not at all.
+``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The
+jsonl files are append-only, except that resuming first cuts them back to the offsets in the checkpoint; every other
+file appears whole or not at all.
 """
 
 from __future__ import annotations
