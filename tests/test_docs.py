@@ -13,13 +13,16 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import yaml
 from typer.main import get_command
 
+import fedbal
 from fedbal.cli import app
+from fedbal.results import LOCK, RunReader
 from fedbal.scenario import find_scenario, from_mapping, load, shipped
 from tests.documents import DOCS, PAGES, ROOT, Block, blocks, prose, require_output
 
@@ -245,6 +248,30 @@ def key_paths(block: dict[str, object], prefix: str = "") -> Iterator[str]:
         yield prefix + key
         if isinstance(value, dict):
             yield from key_paths(value, f"{prefix}{key}.")
+
+
+def test_every_number_of_a_run_is_defined(tmp_path: Path) -> None:
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    result = fedbal.run("quickstart", tmp_path / "run", overrides={"rounds": 1, "cohort.fraction": 0.1})
+    reader = RunReader(result.directory)
+    written = {*keys(reader.rounds()[0]), *keys(reader.clients()[0]), *keys(result.summary)}
+    assert len(written) > 60
+    assert {key for key in written - {"round"} if not re.search(rf"`([\w.]+\.)?{key}`", text)} == set()
+
+
+def keys(block: dict[str, Any]) -> Iterator[str]:
+    for key, value in block.items():
+        yield key
+        if isinstance(value, dict):
+            yield from keys(value)
+
+
+def test_every_file_of_a_run_is_listed(tmp_path: Path) -> None:
+    text = (DOCS / "first-run.md").read_text(encoding="utf-8")
+    result = fedbal.run("quickstart", tmp_path / "run", overrides={"rounds": 1, "cohort.fraction": 0.1})
+    for path in result.directory.iterdir():
+        name = f"{path.name}/" if path.is_dir() else path.name
+        assert name == LOCK or f"| `{name}` |" in text
 
 
 def test_every_page_is_in_the_navigation() -> None:
