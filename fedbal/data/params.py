@@ -349,7 +349,8 @@ class FolderData(RowsData):
     size: PictureSize = Field(32, description="Side of the pictures, or [height, width], 1 to 4096 pixels.")
     mode: Literal["grey", "rgb"] = Field("rgb", description="One channel, or three.")
     test: TestShare = Field(
-        0.1, description="Share held out as global test set if there is no test folder, stratified, in (0, 1)."
+        0.1,
+        description="Share held out as global test set if there is no test folder, stratified, in (0, 1).",
     )
     clients_first: bool = Field(
         False, description="Whether it is client/class/file; column `client` then names the client."
