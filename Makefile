@@ -1,9 +1,10 @@
 # make demo   install what is missing, then run the quickstart scenario
 # make test   install what is missing, then lint, format check, types, tests with coverage
+# make docs   install what is missing, then build the documentation into build/docs
 # make venv   only install
 
 VENV ?= .venv
-EXTRAS := sim,data,report,export,dev
+EXTRAS := sim,data,report,export,docs,dev
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -16,7 +17,7 @@ export FLWR_TELEMETRY_ENABLED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help demo test venv
+.PHONY: help demo test docs venv
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +31,9 @@ test: venv
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest --cov
+
+docs: venv
+	$(BIN)/python -m mkdocs build --strict
 
 venv: $(STAMP)
 

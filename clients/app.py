@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 from torch import nn
@@ -19,6 +19,7 @@ from clients.functional import ModelFunction
 from clients.groups import shared_names
 from clients.normalised import normalised_steps
 from clients.optimizers import Optimizer
+from clients.preprocess import Preprocess, prepared
 from clients.proximal import Proximal
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
@@ -73,6 +74,8 @@ class Trainer:
         Learning rate over the rounds.
     options : StepOptions
         Gradient clipping and augmentation.
+    preprocess : Preprocess, optional
+        Imputation and scaling of every client's rows.
     """
 
     model: nn.Module
@@ -84,6 +87,7 @@ class Trainer:
     rounds: int = 1
     schedule: LearningRateSchedule = field(default_factory=Constant)
     options: StepOptions = field(default_factory=StepOptions)
+    preprocess: Preprocess | None = None
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -103,17 +107,26 @@ def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
     """
     app = ClientApp()
 
+    def rows_of(message: Message, context: Context) -> ClientData:
+        return prepared(trainer.preprocess, data_of(context), message.content)
+
     @app.train()
     def _train(message: Message, context: Context) -> Message:
-        return _answer(message, context, lambda m, c: _train_reply(trainer, data_of(c), m, c))
+        return _answer(message, context, lambda m, c: _train_reply(trainer, rows_of(m, c), m, c))
 
     @app.evaluate()
     def _evaluate(message: Message, context: Context) -> Message:
-        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, data_of(c), m, c))
+        return _answer(message, context, lambda m, c: _evaluate_reply(trainer, rows_of(m, c), m, c))
 
     @app.query()
     def _query(message: Message, context: Context) -> Message:
-        return _answer(message, context, lambda m, c: _query_reply(trainer, data_of(c), m))
+        # Counts and names need no prepared rows; what is made of the rows themselves does, and brings the record.
+        rows = rows_of if protocol.PREPROCESS in message.content else (lambda m, c: data_of(c))
+        return _answer(message, context, lambda m, c: _query_reply(trainer, rows(m, c), m))
+
+    @app.query(protocol.STATISTICS)
+    def _statistics(message: Message, context: Context) -> Message:
+        return _answer(message, context, lambda m, c: _statistics_reply(trainer, data_of(c), m))
 
     return app
 
@@ -220,6 +233,16 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     if extras := _requested(config, local, trainer):
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
+
+
+def _statistics_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:
+    if trainer.preprocess is None:
+        raise ValueError("statistics are asked for and this client prepares no rows: data.preprocess is off")
+    asked = message.content.array_records.get(protocol.STATISTICS, ArrayRecord())
+    what = str(protocol.config_of(message.content).get(protocol.STATISTICS))
+    answer = trainer.preprocess.answer(data.train, what, to_arrays(asked))
+    own = ConfigRecord({protocol.CLIENT_KEY: data.key, protocol.NUM_EXAMPLES: len(data.train)})
+    return RecordDict({protocol.STATISTICS: to_record(answer), protocol.REPLY: own})
 
 
 def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:

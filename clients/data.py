@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +50,16 @@ class Pool:
         """Where the rows live."""
         return self.x.device
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut a batch: features ``(b, ...)`` as scaled float32, labels ``(b,)``."""
+    def batch(self, rows: Tensor, shift: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Cut a batch: features ``(b, ...)`` as scaled float32, labels ``(b,)``.
+
+        ``shift`` changes the features after the division and before they are standardised.
+        """
         x = self.x.index_select(0, rows).to(torch.float32)
         if self._divide != 1.0:
             x = x / self._divide
+        if shift is not None:
+            x = shift(x)
         if self._mean.numel():
             x = (x - self._mean) / self._std
         return x, self.y.index_select(0, rows)
@@ -62,17 +67,35 @@ class Pool:
 
 @dataclass(frozen=True)
 class Split:
-    """Some rows of a pool: one client's training, validation or test part."""
+    """Some rows of a pool: one client's training, validation or test part.
+
+    Attributes
+    ----------
+    pool : Pool
+        Shared by all clients; never copied, whatever a client does to its batches.
+    rows : ndarray, shape (n,)
+        Positions in the pool.
+    shift : callable, optional
+        The client's feature shift: ``shift(x, rows)`` of features and their rows in the pool.
+    transform : callable, optional
+        Imputation and scaling of the finished batch: ``transform(x, rows)``.
+    """
 
     pool: Pool
     rows: NDArray[np.int64]
+    shift: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
+    transform: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Cut the batch at ``positions`` (b,) of this split."""
-        return self.pool.batch(torch.from_numpy(self.rows[positions]).to(self.pool.device))
+        rows = self.rows[positions]
+        own = self.shift
+        shift = None if own is None else lambda x: own(x, rows)
+        x, y = self.pool.batch(torch.from_numpy(rows).to(self.pool.device), shift)
+        return (x if self.transform is None else self.transform(x, rows)), y
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the split in order."""
@@ -83,6 +106,32 @@ class Split:
         """Return how many samples of each class there are, shape (num_classes,)."""
         labels = self.pool.y[torch.from_numpy(self.rows.copy()).to(self.pool.device)].cpu().numpy()
         return np.bincount(labels, minlength=num_classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ByClient:
+    """Rows that belong to several clients, each treated as its client's rows are.
+
+    Attributes
+    ----------
+    each : mapping of int to callable
+        What is done to the batch of one client: ``each[client](x, rows)``, of the same shape.
+    clients : ndarray, shape (n,)
+        Client of each row of the pool.
+    """
+
+    each: Mapping[int, Callable[[Tensor, NDArray[np.int64]], Tensor]]
+    clients: NDArray[np.int64]
+
+    def __call__(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Return the batch ``x`` (b, ...), every row treated as its client's are."""
+        result = x.clone()
+        owner = self.clients[rows]
+        for client in np.unique(owner).tolist():
+            chosen = np.flatnonzero(owner == client)
+            index = torch.from_numpy(chosen).to(x.device)
+            result[index] = self.each[client](x[index], rows[chosen])
+        return result
 
 
 @dataclass(frozen=True)

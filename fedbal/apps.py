@@ -22,6 +22,7 @@ from fedbal.errors import UsageError
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
 from fedbal.progress import Lines
+from fedbal.protocol import STATISTICS
 from fedbal.reference import pools_clients
 from fedbal.results import RunDirectory
 from fedbal.scenario import load
@@ -65,6 +66,11 @@ def _evaluate(message: Message, context: Context) -> Message:
 
 @client_app.query()
 def _query(message: Message, context: Context) -> Message:
+    return _client(context)(message, context)
+
+
+@client_app.query(STATISTICS)
+def _statistics(message: Message, context: Context) -> Message:
     return _client(context)(message, context)
 
 

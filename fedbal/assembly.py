@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from clients import LOSSES, SCHEDULES
 from clients.augment import Augmentation
 from clients.params import CustomOptimizerParams, OptimizerParams
+from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
@@ -105,6 +106,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     UsageError
         Data are missing or unusable, a component refuses its parameters, or the cohort is too large.
     """
+    if scenario.evaluation.dissimilarity:
+        refuse_preprocessing(scenario, "evaluation.dissimilarity")
     federation = load_federation(scenario.data, scenario.seed.partition)
     if pools_clients(scenario):
         scenario, federation = centralised(scenario, federation), pooled(federation)
@@ -157,6 +160,15 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     )
 
 
+def refuse_preprocessing(scenario: Scenario, what: str) -> None:
+    """Refuse what reads the clients' rows beside their messages, which alone bring the statistics."""
+    if scenario.data.preprocess is not None:
+        raise UsageError(
+            f"{what} measures rows as they are stored and cannot follow data.preprocess; leave one of them out, "
+            "or store prepared rows."
+        )
+
+
 def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> VirtualClients:
     """Return what makes the clients of a scenario in any process."""
     client = scenario.client
@@ -180,7 +192,19 @@ def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> 
         schedule=schedule,
         options=StepOptions(client.clip_norm, augment, scenario.seed.training),
         pretrained=None if pretrained is None else read_pretrained(**pretrained.kwargs()),
+        preprocess=_preprocess(scenario, federation),
     )
+
+
+def _preprocess(scenario: Scenario, federation: Federation) -> Preprocess | None:
+    """Return how rows are prepared, or None; nothing is ever missing in an image."""
+    chosen, dataset = scenario.data.preprocess, federation.dataset
+    if chosen is None:
+        return None
+    impute = "none" if len(dataset.input_shape) == 3 else chosen.impute
+    if impute == chosen.scale == "none":
+        return None
+    return Preprocess(impute, chosen.scale, chosen.fit, dataset.features)
 
 
 @dataclass(frozen=True)
@@ -221,7 +245,7 @@ def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
     chosen = scenario.evaluation.groups
     low, high = chosen.thresholds
     first, second = chosen.shares
-    counts = federation.label_counts().sum(axis=0)
+    counts = federation.label_counts(clean=True).sum(axis=0)
     return class_groups(counts, chosen.rule, (low, high), (first, second))
 
 

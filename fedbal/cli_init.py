@@ -120,7 +120,11 @@ def _print_columns(found: Inspection) -> None:
     say()
     _print_reasons("left out, identifies rows", columns.ids)
     _print_reasons("left out, never changes", columns.constant)
-    _print_reasons("left out, no numbers", columns.texts)
+    _print_reasons("left out, no category", columns.texts)
+    _print_reasons("left out, see data.group", columns.groups)
+    if columns.categories:
+        named = ", ".join(f"{name} ({levels} levels)" for name, levels in columns.categories.items())
+        say(f"categories: {named}")
     _print_reasons("LEFT OUT, GIVES THE LABEL AWAY", columns.leaks)
     for name, reason in list(columns.suspicious.items())[:MOST_LINES]:
         warn(f"{name!r} {reason}; leave it out if it was written down after the label was known.")

@@ -60,6 +60,10 @@ def _print_summary(scenario: Scenario, federation: Federation) -> None:
         ("global to uniform, total variation", f"{found.global_total_variation:.3f}"),
         ("global to uniform, Jensen-Shannon", f"{found.global_jensen_shannon:.3f}"),
     ]
+    if (grouping := federation.grouping) is not None:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in grouping.realised.items())
+        text = f"{grouping.groups}, largest {grouping.largest} rows; realised {shares}"
+        rows.append((f"groups by {grouping.column}", text))
     table(["measure", "value"], rows)
 
 

@@ -45,7 +45,7 @@ def show_run(directory: Path) -> None:
         say("no round is finished yet.")
     else:
         _print_rounds(rounds)
-        _print_recalls(rounds)
+        _print_recalls(rounds, reader.fingerprints.get("task", {}).get("classes", []))
         if evaluated := [row for row in rounds if row.get("test")]:
             print_measures(evaluated[-1])
     if summary is not None:
@@ -102,12 +102,12 @@ def _print_rounds(rounds: Sequence[Mapping[str, Any]]) -> None:
     table(headers, rows, title=f"last {len(rows)} rounds" if len(rows) > 1 else "last round")
 
 
-def _print_recalls(rounds: Sequence[Mapping[str, Any]]) -> None:
+def _print_recalls(rounds: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
     evaluated = [row for row in rounds if row.get("test")]
     recalls = evaluated[-1]["test"].get("per_class_recall") if evaluated else None
     if not recalls:
         return
-    named = recalls.items() if isinstance(recalls, Mapping) else enumerate(recalls)
-    rows = [[str(name), number(value) if value is not None else MISSING] for name, value in named]
+    names = classes if len(classes) == len(recalls) else [str(label) for label in range(len(recalls))]
+    rows = [[name, number(value)] for name, value in zip(names, recalls, strict=True)]
     say()
     table(["class", "recall"], rows, title=f"recall of each class after round {evaluated[-1]['round']}")

@@ -95,8 +95,8 @@ class Choice:
         blocks: list[JsonSchemaValue] = []
         for name in self.names:
             block = handler(self.model(name).__pydantic_core_schema__)
-            needs_name = {} if name == self.default else {"required": ["name"]}
-            blocks.append({**block, **needs_name})
+            needed = [*([] if name == self.default else ["name"]), *block.get("required", [])]
+            blocks.append({**block, **({"required": needed} if needed else {})})
         reference = {
             "type": "string",
             "pattern": "[.:]",

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,19 @@ from safetensors.numpy import save
 from fedbal import checkpoint, fingerprints
 from fedbal.assembly import Assembly
 from fedbal.checkpoint import Snapshot
+from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
+from fedbal.preprocess import Fitted, fit
 from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
+    HETEROGENEITY,
     MODEL,
+    PREPROCESS,
     ROUNDS,
     SCENARIO,
     SUMMARY,
@@ -77,21 +82,9 @@ def drive(
     start = _open(directory, scenario, assembly, resuming)
     journal = Journal(directory, observer, Totals(**start.progress))
     observer.started(scenario, directory.path, start.round + 1)
-    loop = RoundLoop(
-        grid=grid,
-        strategy=assembly.strategy,
-        sampler=assembly.sampler,
-        population=assembly.population,
-        systems=assembly.systems,
-        schedule=assembly.schedule,
-        test=assembly.test,
-        num_classes=assembly.federation.dataset.num_classes,
-        journal=journal,
-        signals=signals,
-        asks_counts=assembly.asks_counts,
-        probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
-    )
     try:
+        fitted = _fit(directory, assembly, grid, journal, start.round)
+        loop = _loop(scenario, assembly, grid, journal, signals, fitted)
         end = loop.run(start)
     except StopRequested as stop:
         journal.save()
@@ -102,9 +95,61 @@ def drive(
         ) from None
     with signals.shield():
         journal.save()
-        summary = _finish(directory, scenario, assembly, end, journal.totals)
+        summary = _finish(directory, scenario, assembly, end, journal.totals, fitted)
     observer.finished(summary)
     return summary
+
+
+def _fit(
+    directory: RunDirectory, assembly: Assembly, grid: Grid, journal: Journal, done: int
+) -> Fitted | None:
+    """Return what the clients' statistics came to: asked for once, then as the run directory keeps it."""
+    plan, population = assembly.clients.preprocess, assembly.population
+    if plan is None:
+        return None
+    path = directory.path / PREPROCESS
+    if not path.exists():
+        features = assembly.federation.dataset.input_shape[0]
+        fitted = fit(grid, plan, population, features, assembly.schedule.timeout)
+        directory.write(PREPROCESS, fitted.to_json())
+    try:
+        fitted = Fitted.from_json(path.read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+    if not done:
+        journal.totals.bytes_up += fitted.bytes_up
+        journal.totals.bytes_down += fitted.bytes_down
+        journal.note(fitted.notes)
+    return fitted
+
+
+def _loop(
+    scenario: Scenario,
+    assembly: Assembly,
+    grid: Grid,
+    journal: Journal,
+    signals: Signals,
+    fitted: Fitted | None,
+) -> RoundLoop:
+    test = assembly.test
+    if fitted is not None:
+        transform = fitted.of_test(assembly.federation.test_owner)
+        test = replace(test, split=replace(test.split, transform=transform))
+    return RoundLoop(
+        grid=grid,
+        strategy=assembly.strategy,
+        sampler=assembly.sampler,
+        population=assembly.population,
+        systems=assembly.systems,
+        schedule=assembly.schedule,
+        test=test,
+        num_classes=assembly.federation.dataset.num_classes,
+        journal=journal,
+        signals=signals,
+        preprocess=None if fitted is None else fitted.record(),
+        asks_counts=assembly.asks_counts,
+        probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
+    )
 
 
 def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resuming: bool) -> Snapshot:
@@ -119,12 +164,18 @@ def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resum
     plan = json.dumps(assembly.plan_fingerprint)
     progress = vars(Totals(cohorts=fingerprints.chain("", 0, []), batches=fingerprints.chain(plan, 0, [])))
     directory.write(CLIENTS_TABLE, _clients_table(assembly))
+    directory.write(HETEROGENEITY, _json(_heterogeneity(assembly)))
     directory.write(FINGERPRINTS, _json(_fingerprints(assembly)))
     return Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state, progress=progress)
 
 
 def _finish(
-    directory: RunDirectory, scenario: Scenario, assembly: Assembly, end: Snapshot, totals: Totals
+    directory: RunDirectory,
+    scenario: Scenario,
+    assembly: Assembly,
+    end: Snapshot,
+    totals: Totals,
+    fitted: Fitted | None,
 ) -> dict[str, Any]:
     whole = assembly.whole(end.arrays)
     arrays = {name: np.asarray(value, order="C") for name, value in whole.items()}
@@ -132,7 +183,7 @@ def _finish(
         write_atomically(directory.path / MODEL, save(arrays))
     directory.write(
         FINGERPRINTS,
-        _json({**_fingerprints(assembly), "cohorts": totals.cohorts, "batches": totals.batches}),
+        _json({**_fingerprints(assembly, fitted), "cohorts": totals.cohorts, "batches": totals.batches}),
     )
     seeds = scenario.seed
     same = seeds.partition == seeds.init == seeds.training
@@ -155,13 +206,14 @@ def _finish(
     return json.loads(to_json(summary))  # type: ignore[no-any-return]
 
 
-def _fingerprints(assembly: Assembly) -> dict[str, Any]:
+def _fingerprints(assembly: Assembly, fitted: Fitted | None = None) -> dict[str, Any]:
+    preparation = None if fitted is None else fitted.preparation
     return {
         "partition": assembly.federation.fingerprint(),
         "initial": fingerprints.of_arrays(assembly.complete),
         "cohorts": None,
         "batches": None,
-        "task": Task.of(assembly.federation.dataset, assembly.test.groups).to_dict(),
+        "task": Task.of(assembly.federation.dataset, assembly.test.groups, preparation).to_dict(),
         "engine": assembly.engine,
         "code": fingerprints.of_code(assembly.user_files),
         "packages": fingerprints.of_packages(),
@@ -189,12 +241,23 @@ def _clients_table(assembly: Assembly) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = [f"class_{name}" for name in federation.dataset.classes]
-    writer.writerow(["client", "train", "validation", "client_test", "samples_per_second", *classes])
+    attributes = {"samples_per_second": assembly.systems.speeds}
+    if federation.shift is not None:
+        attributes[federation.shift.column] = federation.shift.strengths
+    if federation.label_noise is not None:
+        attributes["label_noise"] = federation.label_noise
+    writer.writerow(["client", "train", "validation", "client_test", *attributes, *classes])
     sizes = np.stack([federation.train.sizes, federation.validation.sizes, federation.client_test.sizes], 1)
     for index, (row, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
-        speed = f"{assembly.systems.speeds[index]:.6g}"
-        writer.writerow([federation.names[index], *row, speed, *count])
+        drawn = [f"{values[index]:.6g}" for values in attributes.values()]
+        writer.writerow([federation.names[index], *row, *drawn, *count])
     return text.getvalue()
+
+
+def _heterogeneity(assembly: Assembly) -> dict[str, Any]:
+    federation = assembly.federation
+    named = {"clients": list(federation.names), "classes": list(federation.dataset.classes)}
+    return {**named, **describe(federation).to_dict()}
 
 
 @contextmanager

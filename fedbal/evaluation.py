@@ -81,6 +81,7 @@ def evaluate_on_clients(
     server_round: int,
     num_classes: int,
     timeout: float | None,
+    preprocess: ArrayRecord | None = None,
 ) -> tuple[dict[int, Evaluated], list[Message]]:
     """Ask clients to evaluate a model, and their own if they have one, on their own test share.
 
@@ -91,6 +92,8 @@ def evaluate_on_clients(
     """
     config = ConfigRecord({protocol.SERVER_ROUND: server_round})
     content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: config})
+    if preprocess is not None:
+        content[protocol.PREPROCESS] = preprocess
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))

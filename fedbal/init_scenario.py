@@ -8,7 +8,6 @@ import re
 import textwrap
 from pathlib import Path
 
-from fedbal.data.params import TableData
 from fedbal.errors import RunError, UsageError
 from fedbal.inspection import CLIENT_TEST, MIN_TEST, TEST, VALIDATION, Columns, Inspection
 from fedbal.results import disk_errors, write_atomically
@@ -104,6 +103,10 @@ def _data(found: Inspection, out: Path) -> list[str]:
     if not source.folder:
         lines.append(f"label: {_scalar(found.label)}")
     lines += _features(found)
+    lines += [
+        f"# group: {_comment(_scalar(name))}    # rows of one {_comment(name)} stay on one side of every split"
+        for name in found.columns.groups
+    ]
     if not source.own_test:
         lines.append(f"test: {TEST}                   # share held out as global test set")
     lines += _preprocess(found)
@@ -132,7 +135,7 @@ def _data(found: Inspection, out: Path) -> list[str]:
 def _features(found: Inspection) -> list[str]:
     """List the columns to learn from where there is something to say about one, and why others are left out."""
     columns = found.columns
-    left_out = {**columns.ids, **columns.constant, **columns.texts, **columns.leaks}
+    left_out = {**columns.ids, **columns.groups, **columns.constant, **columns.texts, **columns.leaks}
     if not left_out and not columns.suspicious:
         return []
     lines = ["features:                     # columns to learn from"]
@@ -153,7 +156,7 @@ def _doubt(columns: Columns, name: str) -> str:
 
 
 def _preprocess(found: Inspection) -> list[str]:
-    if found.source.images is not None or "preprocess" not in TableData.model_fields:
+    if found.source.images is not None:
         return []
     impute = "median" if any(name in found.missing for name in found.columns.features) else "none"
     return [

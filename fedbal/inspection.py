@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbal.data.categorical import MOST_LEVELS
 from fedbal.data.columns import identities
 from fedbal.data.dataset import AnyArray, IntArray
 from fedbal.data.labels import encode
@@ -25,6 +26,7 @@ MIN_TEST = 30
 """Shares that the scenario is written with, and the test samples from which on a client is judged."""
 MOST_CLASSES = 100
 LABEL_NAMES = ("label", "class", "target", "y", "diagnosis", "outcome", "category", "activity", "num")
+GROUP_NAMES = ("patient", "subject", "person", "participant", "animal", "lesion", "window", "visit")
 CLIENT_NAMES = (
     "client",
     "hospital",
@@ -64,7 +66,11 @@ class Columns:
     ids: dict[str, str] = field(default_factory=dict)
     """Identify rows."""
     texts: dict[str, str] = field(default_factory=dict)
-    """Hold no numbers."""
+    """Hold texts that are no categories."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Name a patient, a lesion, ...: whatever has several rows that belong on one side of a split."""
+    categories: dict[str, int] = field(default_factory=dict)
+    """Features that hold texts, with their number of levels."""
     suspicious: dict[str, str] = field(default_factory=dict)
     """Tell one of several classes from all others; learned from all the same."""
 
@@ -152,7 +158,7 @@ def inspect(source: Source, label: str, client: str | None) -> Inspection:
         clients = dict(zip(keys, np.bincount(owner).tolist(), strict=True))
     features = {name: values for name, values in source.columns.items() if name not in (label, client)}
     columns = Columns() if source.images is not None else _judged(features, y, names)
-    compared = [name for name in features if name not in columns.ids]
+    compared = [name for name in features if name not in columns.ids and name not in columns.groups]
     return Inspection(
         source=source,
         label=label,
@@ -237,12 +243,16 @@ def _judged(features: Mapping[str, AnyArray], y: IntArray, classes: Sequence[str
             found.ids[name] = (
                 f"has {distinct} distinct values in {int(present.sum())} rows: it identifies rows"
             )
+        elif _named(name, GROUP_NAMES) and 10 <= distinct < int(present.sum()):
+            found.groups[name] = f"names {distinct} groups of rows"
         elif evidence := giveaway(values, numeric, present, y):
             found.leaks[name] = evidence
-        elif numeric is None:
-            found.texts[name] = f"holds text, {distinct} distinct values"
+        elif numeric is None and distinct > MOST_LEVELS:
+            found.texts[name] = f"holds {distinct} different texts"
         else:
             found.features.append(name)
+            if numeric is None:
+                found.categories[name] = distinct
             label = partly(numeric, values, present, y)
             if label is not None:
                 found.suspicious[name] = f"alone tells class {classes[label]} from all others without error"

@@ -105,19 +105,19 @@ class Journal:
         lost = sum("non-finite" in (entry["reason"] or "") for entry in clients)
         totals.diverged |= 2 * lost > row["replied"]
         self.directory.append(ROUNDS, [row])
-        for note in notes:
-            self.note(note)
+        self.note(notes)
         offsets = self.directory.offsets()
         self.latest = Snapshot(row["round"], arrays, strategy, clients_state, offsets, dict(vars(totals)))
         self._save_if_due()
         self._observer.round_finished(row)
         return self.latest
 
-    def note(self, note: str) -> None:
-        """Tell the user something once."""
-        if note not in self.totals.notes:
-            self.totals.notes.append(note)
-            self._observer.note(note)
+    def note(self, notes: Iterable[str]) -> None:
+        """Pass on and keep what a user should know, once."""
+        for note in notes:
+            if note not in self.totals.notes:
+                self.totals.notes.append(note)
+                self._observer.note(note)
 
     def save(self) -> None:
         """Checkpoint the latest finished round now."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -94,6 +94,8 @@ class RoundLoop:
         Whether clients are asked for their class counts once, and told the sum with every model.
     probe : callable, optional
         What else to measure of a model when it is tested; simulation only.
+    preprocess : ArrayRecord, optional
+        Imputation and scaling, sent with every message.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class RoundLoop:
         signals: Signals,
         asks_counts: bool = False,
         probe: Callable[[Arrays], dict[str, Any]] | None = None,
+        preprocess: ArrayRecord | None = None,
     ) -> None:
         self._grid = grid
         self._strategy = strategy
@@ -125,6 +128,7 @@ class RoundLoop:
         self._asks_counts = asks_counts
         self._probe = probe
         self._counted: ClassCounts | None = None
+        self._preprocess = preprocess
         self._seed = sampler.seed
         self._opening_up = self._opening_down = 0
 
@@ -151,7 +155,7 @@ class RoundLoop:
         messages = self._before_rounds(lambda: list(strategy.configure_opening(offered)))
         if not messages:
             return
-        messages.sort(key=lambda message: message.metadata.dst_node_id)
+        messages = sorted(map(self._prepared, messages), key=lambda message: message.metadata.dst_node_id)
         replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
         self._before_rounds(lambda: strategy.aggregate_opening(replies))
         self._opening_up, self._opening_down = _bytes(replies), _bytes(messages)
@@ -232,7 +236,7 @@ class RoundLoop:
                 self._population.keys(self._population.client(node)) for node in self._counted.missing
             )
             self._journal.note(
-                f"class counts are without those of clients {names}, which did not give theirs"
+                [f"class counts are without those of clients {names}, which did not give theirs"]
             )
         self._journal.totals.class_counts = self._counted.counts
 
@@ -272,8 +276,14 @@ class RoundLoop:
                 # Messages may share one content: a straggler gets its own copy of the config.
                 message.content = protocol.copy_content(message.content)
                 protocol.config_of(message.content)[protocol.LOCAL_WORK] = directive.work
-            messages.append(message)
+            messages.append(self._prepared(message))
         return messages
+
+    def _prepared(self, message: Message) -> Message:
+        """Add imputation and scaling to a message, if the run has any."""
+        if self._preprocess is not None:
+            message.content = RecordDict({**message.content, protocol.PREPROCESS: self._preprocess})
+        return message
 
     def _aggregate(
         self, server_round: int, replies: list[Message], arrays: Arrays
@@ -311,7 +321,13 @@ class RoundLoop:
         if not testers:
             return {}
         scores, replies = evaluate_on_clients(
-            self._grid, testers, record, server_round, self._num_classes, self._schedule.timeout
+            self._grid,
+            testers,
+            record,
+            server_round,
+            self._num_classes,
+            self._schedule.timeout,
+            self._preprocess,
         )
         known = [reply for reply in replies if reply.metadata.src_node_id not in self._population.unseen]
         self._strategy.aggregate_evaluate(server_round, [reply for reply in known if reply.has_content()])

@@ -77,25 +77,28 @@ def _loading(trained: Trained, form: str, file: str) -> str:
     if task.features:
         lines.append(f"Inputs are the columns {_listed(task.features)}, in this order.")
     used = "applies" if form != "safetensors" else "does not apply by itself"
-    if task.preparation is not None:
-        lines.append(_prepared(task, form))
     mean, std = _short(scaling.mean or (0.0,)), _short(scaling.std or (1.0,))
     lines.append(
         f"Raw values go in: the file {used} the scaling `(x / {scaling.divide:g} - mean) / std` with mean {mean} "
         f"and std {std}."
     )
+    if task.preparation is not None:
+        lines.append(_prepared(task, form))
     return "\n".join(lines)
 
 
 def _prepared(task: Task, form: str) -> str:
     """Say what is done after the scaling, value by value where columns have names."""
     assert task.preparation is not None
-    done = "The file then replaces" if form != "safetensors" else "After the scaling replace"
-    head = f"{done} missing values (NaN) by `fill` and computes `(x - shift) / scale`:"
-    names = task.features or [f"channel {index}" for index in range(len(task.preparation.fill))]
-    values = zip(names, task.preparation.fill, task.preparation.shift, task.preparation.scale, strict=True)
-    rows = [[name, *(f"{value:.6g}" for value in found)] for name, *found in values]
-    return f"\n{head}\n\n{_table(['input', 'fill', 'shift', 'scale'], rows)}\n"
+    prepared = task.preparation
+    done = "The file then" if form != "safetensors" else "Whoever loads it then"
+    imputes = " replaces missing values (NaN) by `fill` and" if prepared.fill else ""
+    head = f"{done}{imputes} computes `(x - shift) / scale`:"
+    columns = {name: values for name, values in vars(prepared).items() if values}
+    names = task.features or [f"channel {index}" for index in range(len(prepared.shift))]
+    cells = zip(names, *columns.values(), strict=True)
+    rows = [[name, *(f"{value:.6g}" for value in found)] for name, *found in cells]
+    return f"\n{head}\n\n{_table(['input', *columns], rows)}\n"
 
 
 def _data(trained: Trained) -> str:

@@ -139,7 +139,8 @@ def _labelled(trained: Trained, path: Path, label: str | None) -> tuple[NDArray[
 
 
 def _rows(task: Task, path: Path, label: str | None) -> Rows:
-    return read_rows(path, task.features, task.input_shape, task.dtype, label)
+    imputes = task.preparation is not None and bool(task.preparation.fill)
+    return read_rows(path, task.features, task.input_shape, task.dtype, label, allow_missing=imputes)
 
 
 def _test_set(

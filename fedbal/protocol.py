@@ -24,6 +24,10 @@ CONFIG = "config"
 METRICS = "metrics"
 REPLY = "reply"
 EXTRAS = "extras"
+PREPROCESS = "preprocess"
+"""Arrays beside the model: the federation's fill, shift, scale and count of each feature."""
+STATISTICS = "statistics"
+"""Query ``query.statistics``: arrays that it brings and that its reply holds; config: which statistics."""
 
 SERVER_ROUND = "server-round"
 LOCAL_WORK = "local-work"
@@ -123,7 +127,7 @@ def config_of(content: RecordDict) -> ConfigRecord:
 
 def arrays_of(content: RecordDict) -> ArrayRecord:
     """Return the model of a message: ``arrays``, else the only array record; raises ``ValueError`` if none."""
-    records = content.array_records
+    records = {name: record for name, record in content.array_records.items() if name != PREPROCESS}
     if ARRAYS in records:
         return records[ARRAYS]
     if len(records) == 1:

@@ -1,8 +1,10 @@
 """The run directory: the only format that anything downstream reads.
 
-``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``,
-``model.safetensors`` and ``summary.json``. The jsonl files are append-only, except that resuming first cuts them
-back to the offsets in the checkpoint; every other file appears whole or not at all.
+``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``heterogeneity.json`` (sizes, class counts and distances
+as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``, ``model.safetensors`` and
+``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The
+jsonl files are append-only, except that resuming first cuts them back to the offsets in the checkpoint; every other
+file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from fedbal.errors import RunError, UsageError
 SCENARIO = "scenario.yaml"
 FINGERPRINTS = "fingerprints.json"
 CLIENTS_TABLE = "clients.csv"
+HETEROGENEITY = "heterogeneity.json"
+PREPROCESS = "preprocess.json"
 ROUNDS = "rounds.jsonl"
 CLIENTS = "clients.jsonl"
 CHECKPOINT = "checkpoint"

@@ -188,6 +188,8 @@ def _absolute_path(document: Document, block: str, base: Path, shipped_file: boo
         places = [Path.cwd(), base]
     try:
         candidates = [(place / Path(given).expanduser()).resolve() for place in places]
+        if data.get("dataset") == "huggingface" and not any(path.exists() for path in candidates):
+            return  # A name on the hub.
         fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
         data["path"] = str(next((path for path in candidates if path.exists()), fallback))
     except (OSError, ValueError, RuntimeError) as error:

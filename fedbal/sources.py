@@ -112,9 +112,10 @@ def _read_npz(path: Path) -> Source:
 
 
 def _read_folder(path: Path) -> Source:
+    own_test = (path / "train").is_dir() and (path / "test").is_dir()
     files = [
         (folder.name, file)
-        for folder in sorted(path.iterdir())
+        for folder in sorted((path / "train" if own_test else path).iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in IMAGES and file.is_file()
@@ -124,7 +125,8 @@ def _read_folder(path: Path) -> Source:
             f"{path}: no images; a folder needs one directory for each class with {', '.join(IMAGES)} files in it."
         )
     classes = np.array([name for name, _ in files], dtype=np.str_)
-    return Source(path, {CLASS: classes}, [_digest(file.read_bytes()) for _, file in files], folder=True)
+    digests = [_digest(file.read_bytes()) for _, file in files]
+    return Source(path, {CLASS: classes}, digests, own_test=own_test, folder=True)
 
 
 def _digest(data: bytes) -> bytes:

@@ -18,7 +18,7 @@ from fedbal.groups import ClassGroups
 class Preparation:
     """Imputation and scaling after the stored values were scaled: ``(x - shift) / scale``, NaN becoming ``fill``.
 
-    One entry a value of a vector, or a channel of an image.
+    One entry a value of a vector, or a channel of an image; without ``fill`` NaN stays NaN.
     """
 
     fill: tuple[float, ...]

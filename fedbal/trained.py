@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Deployable(nn.Module):
         super().__init__()
         self.network = network
         self.prepares = task.preparation is not None
+        self.imputes = task.preparation is not None and bool(task.preparation.fill)
         scaling = task.scaling
         channels = (-1, *([1] * (len(task.input_shape) - 1)))
         self.register_buffer("divide", torch.tensor(scaling.divide))
@@ -53,13 +54,16 @@ class Deployable(nn.Module):
         self.register_buffer("std", torch.tensor(scaling.std or (1.0,)).view(channels))
         if task.preparation is not None:
             for name, values in vars(task.preparation).items():
-                self.register_buffer(name, torch.tensor(values).view(channels))
+                if values:
+                    self.register_buffer(name, torch.tensor(values).view(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (b, classes) of raw inputs (b, *input_shape)."""
         x = (x.to(torch.float32) / self.divide - self.mean) / self.std
+        if self.imputes:
+            x = torch.where(x.isnan(), self.fill, x)
         if self.prepares:
-            x = (torch.where(x.isnan(), self.fill, x) - self.shift) / self.scale
+            x = (x - self.shift) / self.scale
         logits: Tensor = self.network(x)
         return logits
 
@@ -142,6 +146,9 @@ def open_trained(directory: str | Path) -> Trained:
         )
     task = Task.from_dict(described)
     scenario = load(reader.path / SCENARIO)
+    chosen = getattr(scenario.data, "preprocess", None)
+    if task.preparation is not None and chosen is not None and chosen.impute == "none":
+        task = replace(task, preparation=replace(task.preparation, fill=()))
     network = build(scenario.model, task.input_shape, len(task.classes), scenario.seed.init)
     try:
         network.load_state_dict(_without_auxiliary(load_file(path), network))

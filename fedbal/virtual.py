@@ -13,8 +13,10 @@ from torch import nn
 from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
 from clients.app import Trainer, make_app
 from clients.base import ClientUpdate
-from clients.data import ClientData, Pool, Split
+from clients.data import ByClient, ClientData, Pool, Split
 from clients.params import ConstantParams
+from clients.preprocess import Preprocess
+from clients.shift import FeatureShift, shift_of
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
@@ -22,6 +24,7 @@ from fedbal.models.auxiliary import attach
 from fedbal.models.build import ModelChoice, build
 from fedbal.pretrained import Pretrained
 from fedbal.registry import Table
+from fedbal.seeding import stream
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class VirtualClients:
         Gradient clipping and augmentation.
     pretrained : Pretrained, optional
         Initial tensors from a file, and what is frozen.
+    preprocess : Preprocess, optional
+        Imputation and scaling.
     """
 
     federation: Federation
@@ -63,6 +68,7 @@ class VirtualClients:
     schedule: ModelChoice = field(default_factory=ConstantParams)
     options: StepOptions = field(default_factory=StepOptions)
     pretrained: Pretrained | None = None
+    preprocess: Preprocess | None = None
 
     def __call__(self) -> ClientApp:
         """Build model and data on the device and return the app."""
@@ -81,6 +87,7 @@ class VirtualClients:
             rounds=self.rounds,
             schedule=create(SCHEDULES, self.schedule),
             options=self.options,
+            preprocess=self.preprocess,
         )
 
     def network(self) -> nn.Module:
@@ -115,9 +122,19 @@ class _DataOf:
         """Return the data of a client index."""
         if not 0 <= client < self._federation.num_clients:
             raise ValueError(f"no client {client}; there are {self._federation.num_clients}")
+        shift = client_shift(self._federation, client)
         parts = (self._federation.train, self._federation.validation, self._federation.client_test)
-        train, validation, test = (Split(self._pool, part.of(client)) for part in parts)
+        train, validation, test = (Split(self._pool, part.of(client), shift) for part in parts)
         return ClientData(self._federation.names[client], train, validation, test)
+
+
+def client_shift(federation: Federation, client: int, *, test: bool = False) -> FeatureShift | None:
+    """Return a client's feature shift, or None; rows of the global test set have noise of their own."""
+    shift = federation.shift
+    if shift is None:
+        return None
+    key = federation.names[client]
+    return shift_of(shift.name, float(shift.strengths[client]), shift.seed, f"test of {key}" if test else key)
 
 
 def training_pool(federation: Federation, device: str) -> Pool:
@@ -129,7 +146,19 @@ def training_pool(federation: Federation, device: str) -> Pool:
 def test_split(federation: Federation, device: str) -> Split:
     """Return the global test set."""
     dataset = federation.dataset
-    return Split(_pool(federation, dataset.x_test, dataset.y_test, device), np.arange(len(dataset.y_test)))
+    pool, rows = _pool(federation, dataset.x_test, dataset.y_test, device), np.arange(len(dataset.y_test))
+    return Split(pool, rows, _test_shift(federation))
+
+
+def _test_shift(federation: Federation) -> ByClient | None:
+    """Let each test row look like those of a client drawn by its training rows, if that is wanted."""
+    shift, sizes = federation.shift, federation.train.sizes
+    if shift is None or not shift.global_test:
+        return None
+    draw = stream(shift.seed, "feature-shift", "global-test")
+    clients = draw.choice(len(sizes), len(federation.dataset.y_test), p=sizes / sizes.sum())
+    found = {int(client): client_shift(federation, int(client), test=True) for client in np.unique(clients)}
+    return ByClient({client: each for client, each in found.items() if each is not None}, clients)
 
 
 def _pool(federation: Federation, x: Any, y: Any, device: str) -> Pool:

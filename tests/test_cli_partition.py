@@ -86,3 +86,15 @@ def test_a_picture_in_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["partition", "quickstart", "--plot", str(tmp_path / "no" / "x.png")])
     assert done.exit_code == 1
     assert "cannot write" in done.stderr
+
+
+def test_realised_shares_of_groups_are_shown(tmp_path: Path) -> None:
+    rows = "".join(f"{number},p{number // 5},{number % 2}\n" for number in range(300))
+    (tmp_path / "t.csv").write_text("age,patient,y\n" + rows)
+    (tmp_path / "s.yaml").write_text(
+        "{name: s, rounds: 1, model: mlp, strategy: fedavg, data: {dataset: table, path: t.csv, "
+        "test: 0.2, group: patient, partition: {name: iid, clients: 2}}}"
+    )
+    (line,) = (line for line in partition(str(tmp_path / "s.yaml")) if line.startswith("groups by patient"))
+    assert "48, largest 5 rows; realised" in line
+    assert "test 20.0%" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,9 @@ def test_imputation_and_scaling_are_part_of_the_model():
     x = torch.tensor([[5.0, torch.nan], [torch.nan, 70.0]])
     # (5 - 1) / 2, (40 - 50) / 10; (3 - 1) / 2, (70 - 50) / 10
     assert module(x).tolist() == [[2.0, -1.0], [1.0, 2.0]]
+    kept = Deployable(torch.nn.Identity(), replace(task, preparation=replace(task.preparation, fill=())))
+    assert kept(x)[0, 0] == 2.0
+    assert kept(x)[0, 1].isnan()
     other = Deployable(torch.nn.Identity(), task)
     other.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
     assert torch.equal(other(x), module(x))

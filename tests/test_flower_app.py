@@ -87,6 +87,7 @@ def test_flwr_run_gives_the_bytes_of_fedbal_run(tmp_path):
     changes = (
         "rounds=2; data.partition.clients=4; client.clip_norm=1.0; client.augment.crop_padding=1; "
         "client.optimizer.schedule=cosine; cohort.availability.name=size_proportional; pretrained.freeze=features; "
+        "data.preprocess.scale=standard; data.feature_shift=rotation; data.label_noise.rate=0.2; "
         f"pretrained.path={tmp_path / 'backbone' / 'model.safetensors'}"
     )
     command = [BIN / "flwr", "run", ROOT, "local", "--stream"]

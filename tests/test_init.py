@@ -100,7 +100,8 @@ def test_duplicates_under_different_labels(tmp_path):
 
 
 def test_what_each_column_is(found):
-    assert {"age", "marker", "pressure"} <= set(found.columns.features)
+    assert {"age", "marker", "pressure", "ward"} == set(found.columns.features)
+    assert found.columns.categories == {"ward": 3}
     assert found.columns.constant == {"unit": "has one value only"}
     assert list(found.columns.ids) == ["patient"]
     assert set(found.columns.leaks) == {"discharge", "score"}
@@ -117,6 +118,7 @@ def test_the_scenario_is_valid_commented_and_names_the_columns(hospitals, tmp_pa
     assert scenario.data.partition.partition_by == "site"
     assert set(scenario.data.features) >= {"age", "marker", "pressure"}
     assert not {"discharge", "score", "patient", "unit"} & set(scenario.data.features)
+    assert (scenario.data.preprocess.impute, scenario.data.preprocess.scale) == ("median", "standard")
     assert re.search(
         r"# - discharge .*each of its 2 values goes with one class only.*gives the label away", text
     )
@@ -146,6 +148,8 @@ def test_what_is_printed(hospitals, tmp_path):
 
 def test_the_scenario_runs_and_is_used(tmp_path):
     values = columns()
+    for row in range(0, 100, 5):
+        values["pressure"][row] = ""
     path = write(tmp_path / "clean.csv", values)
     out = tmp_path / "sub" / "my.yaml"
     done = call("init", str(path), "--label", "diagnosis", "--client", "site", "--out", str(out))
@@ -328,3 +332,37 @@ def test_everything_left_out_is_refused(tmp_path):
     )
     with pytest.raises(UsageError):
         load(out)
+
+
+def test_a_column_that_groups_rows_is_no_feature_and_is_offered_as_group(tmp_path):
+    values = columns()
+    values["patient"] = [f"P{number // 4}" for number in range(520)]
+    out = tmp_path / "my.yaml"
+    done = call("init", str(write(tmp_path / "t.csv", values)), "--label", "diagnosis", "--out", str(out))
+    assert "'patient' names 130 groups of rows" in done.stdout
+    assert "patient" not in load(out).data.features
+    out.write_text(out.read_text().replace("# group: patient", "group: patient"))
+    assert load(out).data.group == "patient"
+
+
+@pytest.mark.parametrize("own_test", [False, True])
+def test_a_folder_of_images(own_test, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for part in ("train", "test") if own_test else (".",):
+        for name, count in (("cat", 30), ("dog", 12)):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{number}.png")
+    out = tmp_path / "my.yaml"
+    done = call("init", str(tmp_path / "photos"), "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "42 rows" in done.stdout
+    assert "imbalance factor 2.5" in done.stdout
+    assert ("\n  test: 0.2" in out.read_text()) != own_test
+    changes = {"rounds": 1, "data.partition": {"name": "iid", "clients": 2}}
+    assert fedbal.run(fedbal.load(out, changes), tmp_path / "run").status == "finished"
+    assert "leave --label and --client out" in fails(
+        2, "init", str(tmp_path / "photos"), "--label", "x", "--out", str(tmp_path / "x.yaml")
+    )

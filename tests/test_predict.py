@@ -7,10 +7,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import fedbal
 from fedbal.data.federation import load_federation
 from fedbal.errors import UsageError
+from fedbal.export import export
 from fedbal.predict import evaluate, predict, probabilities
 from fedbal.trained import open_trained
 from tests.scenarios import digits
@@ -179,3 +181,50 @@ def test_the_command_prints_every_number_and_recall(tabular, tmp_path):
         assert any(line.split() == [name, f"{recall:.4f}"] for line in text.splitlines())
     printed = call("evaluate", str(tabular), "--data", path, "--json").stdout
     assert json.loads(printed) == json.loads(json.dumps(found))
+
+
+def test_missing_values_are_replaced_as_in_training(tmp_path):
+    """With imputation a row with a gap is the row with the federation's median in it."""
+    lines = table(tmp_path / "train.csv", 300).read_text().splitlines()
+    lines[3] = "," + lines[3].split(",", 1)[1]
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    block = f"{{dataset: table, path: {tmp_path}/train.csv, label: state, test: 0.2, "
+    block += "partition: {name: iid, clients: 3}, "
+    block += "preprocess: {impute: median, scale: standard, fit: federated}}"
+    result = fedbal.run(digits(f"data={block}", "rounds=2"), tmp_path / "run")
+    assert evaluate(tmp_path / "run") == result.summary["final"]
+    fill = open_trained(tmp_path / "run").task.preparation.fill[0]
+    (tmp_path / "gap.csv").write_text(f"age,dose,score\n,1,2\n{fill!r},1,2\n")
+    predict(tmp_path / "run", tmp_path / "gap.csv", tmp_path / "p.csv")
+    first, second = [line.split(",")[1:] for line in (tmp_path / "p.csv").read_text().splitlines()[1:]]
+    assert first == second
+    export(tmp_path / "run", "torchscript", tmp_path / "m.pt")
+    module = torch.jit.load(str(tmp_path / "m.pt"))
+    x = torch.tensor([[torch.nan, 1.0, 2.0]])
+    expected = [float(value) for value in first[1:]]
+    np.testing.assert_allclose(torch.softmax(module(x), 1)[0].numpy(), expected, rtol=1e-4)
+
+
+def test_texts_are_read_as_the_categories_of_training(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal():.4f},{'abc'[k % 3]},{['ill', 'well'][k % 3 == 0]}" for k in range(240)]
+    (tmp_path / "train.csv").write_text("\n".join(["age,ward,state", *rows]) + "\n")
+    block = f"{{dataset: table, path: {tmp_path}/train.csv, label: state, test: 0.2, "
+    block += "partition: {name: iid, clients: 3}}"
+    fedbal.run(digits(f"data={block}", "rounds=10", "cohort.fraction=1.0"), tmp_path / "run")
+    (tmp_path / "new.csv").write_text("ward,age\na,0.1\nb,0.1\n")
+    predict(tmp_path / "run", tmp_path / "new.csv", tmp_path / "p.csv")
+    assert [line.split(",")[1] for line in (tmp_path / "p.csv").read_text().splitlines()[1:]] == [
+        "well",
+        "ill",
+    ]
+    (tmp_path / "new.csv").write_text("ward,age\nz,0.1\n")
+    assert "holds 'z', which is none of its levels" in fails(
+        2,
+        "predict",
+        str(tmp_path / "run"),
+        "--data",
+        str(tmp_path / "new.csv"),
+        "--out",
+        str(tmp_path / "q.csv"),
+    )

@@ -41,10 +41,10 @@ CASES: list[tuple[str, str, str, str]] = [
         "dataset: digits,",
         "dataset: digit,",
         "3: data.dataset",
-        "did you mean digits? available: digits, ",
+        "did you mean digits? available: ",
     ),
     ("dataset: digits,", "dataset: [],", "3: data.dataset", "got []; unknown dataset"),
-    ("dataset: digits,", "dataset: 3,", "3: data.dataset", "got 3; unknown dataset; available: digits"),
+    ("dataset: digits,", "dataset: 3,", "3: data.dataset", "got 3; unknown dataset; available: "),
     (
         "dataset: digits,",
         "dataset: digit, partion: 3,",

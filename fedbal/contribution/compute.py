@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedbal import fingerprints
+from fedbal.assembly import refuse_preprocessing
 from fedbal.contribution.correlation import pearson, spearman
 from fedbal.contribution.ledger import Ledger
 from fedbal.contribution.shapley import Coalition, exact_shapley, leave_one_out, truncated_monte_carlo
@@ -90,6 +91,7 @@ def contribution(
             f"strategy: {scenario.strategy.name} makes no model that clients contribute to; take a rule that "
             "combines their models, such as fedavg."
         )
+    refuse_preprocessing(scenario, "fedbal contribution")
     with Signals() as signals, quiet(), pinned(scenario.runtime.threads):
         try:
             trainer = CoalitionTrainer(scenario, signals, options.metric, options.rows)

@@ -56,6 +56,17 @@ DATASETS = Table(
             "fedbal.data.params:TableData",
             "your own NPZ, CSV or Parquet file: features, a label, perhaps a client column",
         ),
+        "folder": Entry(
+            "fedbal.data.folder:load",
+            "fedbal.data.params:FolderData",
+            "your own pictures: a folder for each class, perhaps within a folder for each client",
+        ),
+        "huggingface": Entry(
+            "fedbal.data.huggingface:load",
+            "fedbal.data.params:HuggingFaceData",
+            "pictures or tables from the Hugging Face hub, or a local folder in its form",
+            "Lhoest et al., EMNLP 2021",
+        ),
     },
 )
 

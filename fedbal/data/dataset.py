@@ -62,6 +62,8 @@ class Dataset:
         Applied to float32 batches.
     columns : Mapping[str, numpy.ndarray]
         Further values of each training row, ``(n,)``, such as client ids.
+    test_columns : Mapping[str, numpy.ndarray]
+        Those that are known of the test rows; they decide nothing about who holds what.
     features : tuple of str
         Name of each value of a row that came from a table's columns; empty for images.
     source, licence : str
@@ -79,6 +81,7 @@ class Dataset:
     features: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    test_columns: Mapping[str, AnyArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rows, labels in ((self.x, self.y), (self.x_test, self.y_test)):

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from fedbal.data import DATASETS, PARTITIONS, QUANTITIES
-from fedbal.data.dataset import Dataset, IntArray, Request
+from fedbal.data.columns import identities
+from fedbal.data.dataset import Dataset, FloatArray, IntArray, Request
 from fedbal.data.groups import Grouping, assign_whole, group_ids, record, split_groups
 from fedbal.data.holdout import held_out
+from fedbal.data.label_noise import noisy_labels
 from fedbal.data.long_tail import long_tail
 from fedbal.data.params import DataBlock, NaturalIdParams, RowsData
 from fedbal.data.partitions.base import Assignment, Pool
+from fedbal.data.row_params import LabelNoiseParams, ShiftParams
+from fedbal.data.shift import ClientShift, draw_shift
 from fedbal.data.splits import TEST, TRAIN, VALIDATION, split
 from fedbal.errors import UsageError
 from fedbal.seeding import stream
@@ -66,6 +70,14 @@ class Federation:
     """Client keys: the natural name, or the position as a string."""
     unseen: tuple[int, ...] = ()
     """Clients that never train; all their rows are client test rows."""
+    shift: ClientShift | None = None
+    """Feature shift of each client."""
+    label_noise: FloatArray | None = None
+    """``(clients,)`` realised share of wrong training labels."""
+    clean_y: IntArray | None = None
+    """True labels of all rows where those of the data set are noisy."""
+    test_owner: IntArray | None = None
+    """Client of each global test row where the data know it, -1 for one that holds no other rows."""
     grouping: Grouping | None = None
     """What keeping groups whole did to the shares, with ``data.group``."""
 
@@ -74,13 +86,15 @@ class Federation:
         """Number of clients, those without data included."""
         return len(self.names)
 
-    def label_counts(self) -> IntArray:
-        """Return the training rows per client and class, ``(clients, classes)``."""
+    def label_counts(self, *, clean: bool = False) -> IntArray:
+        """Return the training rows per client and class, ``(clients, classes)``.
+
+        With label noise they are what the clients see, or, if ``clean``, what is true.
+        """
         classes = self.dataset.num_classes
+        labels = self.clean_y if clean and self.clean_y is not None else self.dataset.y
         owner = np.repeat(np.arange(self.num_clients), self.train.sizes)
-        flat = np.bincount(
-            owner * classes + self.dataset.y[self.train.indices], minlength=self.num_clients * classes
-        )
+        flat = np.bincount(owner * classes + labels[self.train.indices], minlength=self.num_clients * classes)
         return flat.reshape(self.num_clients, classes)
 
     def fingerprint(self) -> str:
@@ -89,6 +103,8 @@ class Federation:
         digest.update("\x1f".join(self.names).encode())
         for shards in (self.train, self.validation, self.client_test):
             digest.update(shards.offsets.tobytes() + shards.indices.tobytes())
+        if self.shift is not None:
+            digest.update(f"{self.shift.name}|{self.shift.seed}".encode() + self.shift.strengths.tobytes())
         return digest.hexdigest()
 
 
@@ -115,7 +131,9 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
     column = partition.partition_by if isinstance(partition, NaturalIdParams) else None
     group = block.group if isinstance(block, RowsData) else None
     source = str(block.__class__.model_fields["dataset"].default)
-    dataset: Dataset = DATASETS.load(source)(Request(seed, base, column, group), **block.source_kwargs())
+    dataset: Dataset = DATASETS.load(source)(
+        Request(seed, base, column, group=group, allow_missing=_imputes(block)), **block.source_kwargs()
+    )
     if not len(dataset.y):
         raise UsageError(f"{source} has no training rows.")
     rows: IntArray = np.arange(len(dataset.y))
@@ -143,11 +161,15 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         for kind in (TRAIN, VALIDATION, TEST)
     )
     federation = Federation(dataset, train, validation, test, assignment.names, unseen)
+    by_client = block.preprocess is not None and block.preprocess.fit == "client"
+    if by_client and column in dataset.test_columns:
+        owner = _test_owner(dataset, str(column), assignment.names)
+        federation = replace(federation, test_owner=owner)
     if group is not None and groups is not None:
         trains = ~np.isin(assignment.owner, unseen)
         grouping = record(group, groups[trains], part[trains], len(dataset.y), len(dataset.y_test))
         federation = replace(federation, grouping=grouping)
-    return federation
+    return _shifted(_with_noise(federation, block.label_noise, seed), block.feature_shift, seed)
 
 
 def _split(
@@ -168,3 +190,42 @@ def _split(
         part = split_groups(owner, labels, groups, classes, **shares, seed=seed, unseen=unseen)
     part[np.isin(owner, unseen)] = TEST
     return part
+
+
+def _imputes(block: DataBlock) -> bool:
+    return block.preprocess is not None and block.preprocess.impute != "none"
+
+
+def _test_owner(dataset: Dataset, column: str, names: Sequence[str]) -> IntArray:
+    """Return the client of each global test row, -1 for one that holds no other rows."""
+    position = {name: client for client, name in enumerate(names)}
+    found, owner = identities(dataset.test_columns[column], column)
+    clients: IntArray = np.array([position.get(name, -1) for name in found], np.int64)[owner]
+    return clients
+
+
+def _with_noise(federation: Federation, noise: LabelNoiseParams | None, seed: int) -> Federation:
+    if noise is None:
+        return federation
+    kwargs = noise.kwargs()
+    train, validation, labels = federation.train, federation.validation, federation.dataset.y
+    also = kwargs.pop("validation")
+    clients = range(federation.num_clients)
+    rows = [
+        np.r_[train.of(client), validation.of(client)] if also else train.of(client) for client in clients
+    ]
+    noisy = noisy_labels(labels, rows, federation.names, federation.dataset.num_classes, seed=seed, **kwargs)
+    wrong = noisy != labels
+    realised = np.array([wrong[train.of(client)].sum() for client in clients]) / np.maximum(train.sizes, 1)
+    return replace(
+        federation, dataset=replace(federation.dataset, y=noisy), label_noise=realised, clean_y=labels
+    )
+
+
+def _shifted(federation: Federation, shift: ShiftParams | None, seed: int) -> Federation:
+    if shift is None:
+        return federation
+    name, shape = shift.name, federation.dataset.input_shape
+    everywhere = shift.global_test == "clients"
+    drawn = draw_shift(name, federation.names, shape, seed, **shift.bounds(), global_test=everywhere)
+    return replace(federation, shift=drawn)

@@ -128,13 +128,17 @@ def hold_out_groups(
     Returns
     -------
     numpy.ndarray
-        ``(n,)``, True for test rows. No client loses its last row.
+        ``(n,)``, True for test rows: at least one group, however large. No client loses its last row.
     """
     table = _Table(owner, labels, groups, num_classes, stream(seed, "test", "groups"))
     rng = stream(seed, "test", "group-start")
-    table.choose(
-        table.order, [int(size) for size in table.size[table.order]], round(share * len(owner)), TEST, rng
-    )
+    rows, target = table.size[table.order].tolist(), round(share * len(owner))
+    table.choose(table.order, rows, target, TEST, rng)
+    if target and not np.any(table.side == TEST):
+        # Nearest to the share is none, but a test set must be.
+        smallest = sorted(zip(rows, table.order, strict=True))
+        for group in [group for _, group in smallest if table.free(group)][:1]:
+            table.take(group, TEST)
     mask: npt.NDArray[np.bool_] = table.side[groups] == TEST
     return mask
 

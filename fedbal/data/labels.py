@@ -54,6 +54,28 @@ def encode(
     return encoded[: len(y)], test, names
 
 
+def positions(
+    y: AnyArray, y_test: AnyArray | None, classes: Sequence[str], where: str
+) -> tuple[IntArray, IntArray | None, tuple[str, ...]]:
+    """Check labels that are positions among known classes, whatever these are called.
+
+    Parameters and results are those of :func:`encode`.
+
+    Raises
+    ------
+    UsageError
+        Labels are missing or out of range.
+    """
+    parts: list[IntArray] = [_clean(part, where) for part in (y, y_test) if part is not None]
+    for part in parts:
+        if len(part) and part.max() >= len(classes):
+            raise UsageError(
+                f"{where}: label {part.max()} is out of range; {len(classes)} classes have labels 0 to "
+                f"{len(classes) - 1}."
+            )
+    return parts[0], None if y_test is None else parts[1], tuple(classes)
+
+
 def _codes(distinct: AnyArray, texts: list[str], names: tuple[str, ...], where: str) -> IntArray:
     if len(set(names)) < len(names):
         raise UsageError(f"{where}: the class names {', '.join(names)} are not distinct.")

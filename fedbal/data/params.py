@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from fedbal.data.row_params import LabelNoiseParams, PreprocessParams, ShiftParams
 from fedbal.params import Params
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -13,6 +15,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 ClientNames = Annotated[list[Annotated[str, Field(min_length=1)] | int], Field(min_length=1)]
 ColumnNames = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+PictureSize = Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)]
 TestShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 SIZED = ("iid", "dirichlet", "dirichlet_client", "pathological")
@@ -195,6 +199,13 @@ class DataBlock(Params):
         description="Clients that never train and are reported on with all their data: a share in [0, 1) of "
         "those that have data, or their names.",
     )
+    preprocess: PreprocessParams | None = Field(
+        None, description="Imputation and scaling; left out: rows stay as they are."
+    )
+    feature_shift: ShiftParams | None = Field(
+        None, description="What makes one client's inputs look different from another's; left out: nothing."
+    )
+    label_noise: LabelNoiseParams | None = Field(None, description="Wrong training labels; left out: none.")
 
     @field_validator("quantity")
     @classmethod
@@ -328,6 +339,84 @@ class TableData(RowsData):
     )
 
 
+class FolderData(RowsData):
+    """Pictures in one folder for each class."""
+
+    dataset: Literal["folder"] = "folder"
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="The folder, relative to the scenario: class/file, or train and test folders of that form."
+    )
+    size: PictureSize = Field(32, description="Side of the pictures, or [height, width], 1 to 4096 pixels.")
+    mode: Literal["grey", "rgb"] = Field("rgb", description="One channel, or three.")
+    test: TestShare = Field(
+        0.1,
+        description="Share held out as global test set if there is no test folder, stratified, in (0, 1).",
+    )
+    clients_first: bool = Field(
+        False, description="Whether it is client/class/file; column `client` then names the client."
+    )
+    pattern: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Regular expression with named groups, found in every file name; each name is a column for "
+        "group or natural clients, as in '(?P<patient>p[0-9]+)_'.",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_columns(cls, value: str | None) -> str | None:
+        try:
+            named = value is None or re.compile(value).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from error
+        if not named:
+            raise ValueError("names no group; write (?P<patient>...) around the part of the name to use")
+        return value
+
+
+class HuggingFaceData(RowsData):
+    """A data set in Hugging Face's form, from the hub or a local folder."""
+
+    dataset: Literal["huggingface"] = "huggingface"
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="Local folder (Parquet, pictures or saved with save_to_disk), or a name on the hub."
+    )
+    subset: Annotated[str, Field(min_length=1)] | None = Field(None, description="Configuration on the hub.")
+    revision: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Version on the hub: tag, branch or commit."
+    )
+    label: Annotated[str, Field(min_length=1)] = Field("label", description="Column with the label.")
+    image: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Column with the picture; left out: a table."
+    )
+    features: ColumnNames | None = Field(
+        None, description="Columns to learn from; left out: all but label, client and group column."
+    )
+    categorical: ColumnNames | dict[str, list[Annotated[str, Field(min_length=1)]]] | None = Field(
+        None, description="Columns that are categories whatever they hold, perhaps with all their levels."
+    )
+    drop: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="Columns to leave out of the features."
+    )
+    size: PictureSize | None = Field(
+        None, description="Side of the pictures, or [height, width]; left out: as they are, all of one size."
+    )
+    mode: Literal["grey", "rgb"] = Field("rgb", description="One channel, or three.")
+    split: Annotated[str, Field(min_length=1)] = Field("train", description="Split to train on.")
+    test_split: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Split that is the global test set; left out: a share of the other is held out."
+    )
+    test: TestShare = Field(
+        0.1, description="Share held out as global test set without test_split, stratified, in (0, 1)."
+    )
+
+    @field_validator("features")
+    @classmethod
+    def _pictures_or_columns(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if value is not None and info.data.get("image") is not None:
+            raise ValueError("image is given too and only one of the two can hold; delete one of them")
+        return value
+
+
 def _source(value: Any) -> Any:
     """Read ``data: digits`` as its long form; a block that names no dataset means the digits."""
     if isinstance(value, str):
@@ -339,7 +428,15 @@ def _source(value: Any) -> Any:
 
 DataParams = Annotated[
     Annotated[
-        DigitsData | SyntheticData | FashionMnistData | MnistData | Cifar10Data | Cifar100Data | TableData,
+        DigitsData
+        | SyntheticData
+        | FashionMnistData
+        | MnistData
+        | Cifar10Data
+        | Cifar100Data
+        | TableData
+        | FolderData
+        | HuggingFaceData,
         Field(discriminator="dataset"),
     ],
     BeforeValidator(_source),

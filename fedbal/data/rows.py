@@ -35,7 +35,13 @@ class Rows:
 
 
 def read_rows(
-    path: Path, features: Sequence[str], input_shape: tuple[int, ...], dtype: str, label: str | None
+    path: Path,
+    features: Sequence[str],
+    input_shape: tuple[int, ...],
+    dtype: str,
+    label: str | None,
+    *,
+    allow_missing: bool = False,
 ) -> Rows:
     """Read every row of a table, or the test rows of an NPZ file that has some.
 
@@ -51,6 +57,8 @@ def read_rows(
         ``uint8`` or ``float32``.
     label : str, optional
         Label column; None if labels are not needed.
+    allow_missing : bool
+        Whether NaN may stay in vectors, because the model replaces it.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def read_rows(
         )
     if not len(x):
         raise UsageError(f"{path} has no rows.")
-    x = as_rows(x, tuple(features), f"{path}: x")
+    x = as_rows(x, tuple(features), f"{path}: x", allow_missing=allow_missing)
     if x.shape[1:] != input_shape or str(x.dtype) != dtype:
         raise UsageError(
             f"{path}: a row is {x.dtype} {x.shape[1:]}, the model was trained on {dtype} {input_shape}; bring the "

@@ -66,6 +66,7 @@ def load(request: Request, *, alpha: float, beta: float, iid: bool, clients: int
         y_test=y[~trains],
         classes=tuple(str(label) for label in range(CLASSES)),
         columns={"client": owner[trains]},
+        test_columns={"client": owner[~trains]},
         source=f"generated: Synthetic{'_IID' if iid else f'({alpha:g}, {beta:g})'}, seed {request.seed}",
         licence="none needed",
     )

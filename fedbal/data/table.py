@@ -12,7 +12,7 @@ from fedbal.data.categorical import Categories
 from fedbal.data.columns import identities
 from fedbal.data.dataset import AnyArray, Dataset, IntArray, Request, Scaling
 from fedbal.data.groups import hold_out_groups
-from fedbal.data.labels import encode
+from fedbal.data.labels import encode, positions
 from fedbal.data.places import find
 from fedbal.data.splits import hold_out
 from fedbal.data.table_columns import read_csv, read_parquet
@@ -106,8 +106,11 @@ def finish(
     shaped = partial(as_rows, allow_missing=request.allow_missing, origins=table.origins)
     x = shaped(table.x, table.features, f"{where}: x")
     names = classes if classes is not None else table.classes
-    y, y_test, names = encode(table.y, table.y_test, names, f"{where}: {label}")
-    columns = dict(table.columns)
+    if table.coded and names is not None:
+        y, y_test, names = positions(table.y, table.y_test, names, f"{where}: {label}")
+    else:
+        y, y_test, names = encode(table.y, table.y_test, names, f"{where}: {label}")
+    columns, test_columns = dict(table.columns), table.test_columns
     if table.x_test is not None and y_test is not None:
         if table.x_test.shape[:1] != y_test.shape or not len(y_test):
             raise UsageError(f"{where}: x_test has shape {table.x_test.shape} for {len(y_test)} test labels.")
@@ -126,6 +129,7 @@ def finish(
                 "data.test or give x_test."
             )
         x, x_test, y, y_test = x[~held_out], x[held_out], y[~held_out], y[held_out]
+        test_columns = {key: values[held_out] for key, values in columns.items()}
         columns = {key: values[~held_out] for key, values in columns.items()}
     return Dataset(
         name=name,
@@ -139,6 +143,7 @@ def finish(
         features=table.features,
         source=where if source is None else source,
         licence=licence,
+        test_columns=test_columns,
     )
 
 
@@ -234,6 +239,7 @@ def _finite(x: AnyArray, columns: tuple[str, ...], where: str, allow_missing: bo
     found = [f"{name} ({count})" for name, count in counts.items() if count]
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     raise UsageError(
-        f"{where}: missing (NaN) or infinite values, by column: {', '.join(found[:_LISTED])}{more}; fill them "
-        "in or drop these rows or columns (data.features lists the columns to learn from)."
+        f"{where}: missing (NaN) or infinite values, by column: {', '.join(found[:_LISTED])}{more}; have "
+        "missing ones replaced (data.preprocess: {impute: median}), or drop these rows or columns (data.features "
+        "lists the columns to learn from)."
     )

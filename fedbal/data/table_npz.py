@@ -26,6 +26,8 @@ class RawTable:
     classes: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
     """Column that each feature comes from, if not its own."""
+    coded: bool = False
+    """Whether labels are positions among the classes rather than their names."""
     test_columns: Mapping[str, AnyArray] = field(default_factory=dict)
     """Values of the test rows, of those columns that the data give for them too."""
 

@@ -50,7 +50,7 @@ def test_a_level_outside_the_list_is_refused_or_other(tmp_path):
 
 def test_missing_categories_are_counted_by_column_or_a_level(tmp_path):
     text = TEXT.replace("41.5,m", "41.5,").replace("\n7,", "\n?,")
-    with pytest.raises(UsageError, match=r"by column: age \(10\), sex \(10\); fill"):
+    with pytest.raises(UsageError, match=r"by column: age \(10\), sex \(10\);"):
         read(tmp_path, text)
     data = read(tmp_path, text, allow=True)
     assert data.features[:3] == ("age", "sex=f", "sex=missing")

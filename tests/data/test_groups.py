@@ -83,6 +83,12 @@ def test_groups_of_one_row_meet_the_shares_exactly():
     assert set(np.bincount(owner[held])) <= {4, 5, 6}
 
 
+def test_there_is_a_test_set_even_where_every_group_is_too_large():
+    groups = np.repeat(np.arange(4), [9, 8, 20, 9])
+    held = hold_out_groups(groups * 0, groups % 2, groups, 2, share=0.05, seed=0)
+    assert set(groups[held]) == {1}
+
+
 def test_every_group_is_held_out_as_often_as_the_share():
     sizes = np.tile([1, 2, 3], 10)
     groups = np.repeat(np.arange(30), sizes)
