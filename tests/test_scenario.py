@@ -76,6 +76,7 @@ def test_the_least_scenario_gets_every_default() -> None:
             "clients": "all",
             "min_client_samples": 30,
             "groups": {"rule": "auto", "thresholds": [20, 100], "shares": [75.0, 95.0]},
+            "dissimilarity": False,
         },
         "runtime": {
             "backend": "auto",
