@@ -289,4 +289,4 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     api = (tmp_path / "site" / "api" / "strategies" / "index.html").read_text(encoding="utf-8")
-    assert "Discrepancy-aware weights over sample-count weights" in api
+    assert "FedAvg with discrepancy-aware weights" in api
