@@ -10,12 +10,12 @@ from flwr.serverapp import Grid
 
 from fedbal import protocol
 from fedbal.errors import RunError
-from fedbal.grid.flower import Run
+from fedbal.grid.delegating import DelegatingGrid
 
 POLL_SECONDS = 0.1
 
 
-class NamedGrid(Grid):
+class NamedGrid(DelegatingGrid):
     """Delegates to a Flower grid and translates its random node ids.
 
     Parameters
@@ -27,29 +27,9 @@ class NamedGrid(Grid):
     """
 
     def __init__(self, grid: Grid, real: Mapping[int, int]) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._real = dict(sorted(real.items()))
         self._waiting: dict[str, Message] = {}
-
-    def set_run(self, run: Run) -> None:
-        """Set the run record."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The run record."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Make a message to one of our node ids."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> list[int]:
         """Return our node ids, ascending."""
