@@ -21,6 +21,7 @@ from clients.normalised import normalised_steps
 from clients.optimizers import Optimizer
 from clients.preprocess import Preprocess, prepared
 from clients.proximal import Proximal
+from clients.records import encode
 from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
 from clients.whole import inexactness, mean_loss
@@ -174,7 +175,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
     outgoing = trainer.update.outgoing(local, trained)
     content = RecordDict(
         {
-            protocol.ARRAYS: to_record({name: value.cpu().numpy() for name, value in outgoing.items()}),
+            protocol.ARRAYS: encode(outgoing),
             protocol.METRICS: MetricRecord(
                 {protocol.NUM_EXAMPLES: len(data.train), protocol.TRAIN_LOSS: loss}
             ),
@@ -184,7 +185,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         }
     )
     for name, tensors in records.items():
-        content[name] = to_record({key: value.cpu().numpy() for key, value in tensors.items()})
+        content[name] = encode(tensors)
     if extras:
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
@@ -229,7 +230,7 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     content = RecordDict({protocol.REPLY: answer})
     local = LocalRound(0, {}, data, trainer.num_classes, config, seed=trainer.seed)
     for name, tensors in trainer.update.answer(local).items():
-        content[name] = to_record({key: value.cpu().numpy() for key, value in tensors.items()})
+        content[name] = encode(tensors)
     if extras := _requested(config, local, trainer):
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content

@@ -17,8 +17,9 @@ from flwr.app import MetricRecord
 from numpy.typing import NDArray
 
 from clients.base import Criterion, LocalRound, Tensors
+from clients.records import encode
 from clients.standard import Standard
-from fedbal.protocol import CONTRIBUTION, SCORE, to_arrays, to_record
+from fedbal.protocol import CONTRIBUTION, SCORE, to_arrays
 
 MODEL = "fedce-model"
 HISTORY = "fedce-history"
@@ -60,7 +61,7 @@ class Contribution(Standard):
         elif self.first_zero:
             history.append(0.0)
         local.state[HISTORY] = MetricRecord({"v": [float(value) for value in history]})
-        local.state[MODEL] = to_record({name: value.cpu().numpy() for name, value in trained.items()})
+        local.state[MODEL] = encode(trained)
         return {SCORE: [1.0 - float(np.mean(history)) if history else 1.0]}
 
     @torch.no_grad()

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from flwr.app import ArrayRecord
 from torch import Tensor
 
 from clients.base import Batch, ClientUpdate, Criterion, Forward, Frozen, LocalRound, Tensors
-from fedbal.protocol import to_arrays, to_record
+from clients.records import encode, floating_like
 
 STATE = "feddyn"
 
@@ -38,7 +37,7 @@ class FedDyn(ClientUpdate):
 
     def before(self, local: LocalRound) -> Frozen:
         """Keep the received model and the client's gradient estimate."""
-        return {"anchor": local.received, "gradient": _estimate(local)}
+        return {"anchor": local.received, "gradient": floating_like(local.state, STATE, local.received)}
 
     def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
         """Return the regularised criterion."""
@@ -53,16 +52,7 @@ class FedDyn(ClientUpdate):
         """Renew the client's gradient estimate."""
         renewed = {
             name: value - self.alpha * (trained[name] - local.received[name])
-            for name, value in _estimate(local).items()
+            for name, value in floating_like(local.state, STATE, local.received).items()
         }
-        local.state[STATE] = to_record({name: value.cpu().numpy() for name, value in renewed.items()})
+        local.state[STATE] = encode(renewed)
         return {}
-
-
-def _estimate(local: LocalRound) -> Tensors:
-    arrays = to_arrays(local.state.array_records.get(STATE, ArrayRecord()))
-    floating = {name: value for name, value in local.received.items() if value.is_floating_point()}
-    return {
-        name: torch.from_numpy(arrays[name]).to(value) if name in arrays else torch.zeros_like(value)
-        for name, value in floating.items()
-    }

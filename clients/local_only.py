@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import torch
 
 from clients.base import LocalRound, Tensors
+from clients.records import encode
 from clients.standard import Standard
-from fedbal.protocol import to_arrays, to_record
+from fedbal.protocol import to_arrays
 
 STATE = "local-only"
 
@@ -35,7 +36,7 @@ class LocalOnly(Standard):
 
     def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
         """Keep the trained model."""
-        local.state[STATE] = to_record({name: value.cpu().numpy() for name, value in trained.items()})
+        local.state[STATE] = encode(trained)
         return {}
 
     def outgoing(self, local: LocalRound, trained: Tensors) -> Tensors:

@@ -29,7 +29,8 @@ COUNTS_DISCLOSURE = Disclosure(
 def class_prior(criterion: Criterion, local: LocalRound) -> Tensor | None:
     """Return what a criterion needs of the client's class counts; None: nothing."""
     make = getattr(criterion, "prior", None)
-    if make is None:
+    # Most losses need nothing; counting labels anew for every client and round would be for nothing too.
+    if make is None or getattr(make, "__func__", None) is Loss.prior:
         return None
     if getattr(criterion, "prior_of", "local") == "global":
         counts = torch.tensor(global_counts(local), dtype=torch.int64)

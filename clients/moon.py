@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clients.base import Batch, ClientUpdate, Criterion, Forward, Frozen, LocalRound, Tensors
-from fedbal.protocol import to_arrays, to_record
+from clients.records import encode
+from fedbal.protocol import to_arrays
 
 STATE = "moon"
 
@@ -75,5 +76,5 @@ class Moon(ClientUpdate):
     def after(self, local: LocalRound, trained: Tensors) -> Mapping[str, list[float]]:
         """Keep the trained model for the next participation."""
         if self.mu > 0.0:
-            local.state[STATE] = to_record({name: value.cpu().numpy() for name, value in trained.items()})
+            local.state[STATE] = encode(trained)
         return {}

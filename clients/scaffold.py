@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from flwr.app import ArrayRecord, RecordDict
 from torch import Tensor
 
 from clients.base import Batch, ClientUpdate, Forward, Frozen, LocalRound, Tensors
-from fedbal.protocol import CONTROL, CONTROL_DELTA, to_arrays, to_record
+from clients.records import encode, floating_like
+from fedbal.protocol import CONTROL, CONTROL_DELTA
 
 
 class Scaffold(ClientUpdate):
@@ -40,20 +40,11 @@ class Scaffold(ClientUpdate):
             raise ValueError("SCAFFOLD needs at least one local step and an optimizer with a learning rate")
         change = {name: (local.received[name] - trained[name]) / scale - server[name] for name in server}
         renewed = {name: own[name] + change[name] for name in server}
-        local.state[CONTROL] = to_record({name: value.cpu().numpy() for name, value in renewed.items()})
+        local.state[CONTROL] = encode(renewed)
         return {CONTROL_DELTA: change}
 
 
 def _controls(local: LocalRound) -> tuple[Tensors, Tensors]:
     """Return the server's control and the client's; both start at 0."""
-    return _read(local.records, local), _read(local.state, local)
-
-
-def _read(records: RecordDict, local: LocalRound) -> Tensors:
-    record = records.array_records.get(CONTROL, ArrayRecord())
-    arrays = to_arrays(record)
-    floating = {name: value for name, value in local.received.items() if value.is_floating_point()}
-    return {
-        name: torch.from_numpy(arrays[name]).to(value) if name in arrays else torch.zeros_like(value)
-        for name, value in floating.items()
-    }
+    server = floating_like(local.records, CONTROL, local.received)
+    return server, floating_like(local.state, CONTROL, local.received)

@@ -21,7 +21,7 @@ from fedbal.dissimilarity import GradientProbe
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
-from fedbal.grid.work import NodeDirectory
+from fedbal.grid.work import FIRST_NODE, NodeDirectory, client_of
 from fedbal.groups import ClassGroups, class_groups
 from fedbal.loop import Schedule
 from fedbal.params import CustomParams
@@ -225,16 +225,16 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
             "no client has any training sample; lower data.validation, data.client_test or clients."
         )
     held_out = np.array(federation.unseen, np.int64)
-    unseen = frozenset((held_out[federation.client_test.sizes[held_out] > 0] + 2).tolist())
+    unseen = frozenset((held_out[federation.client_test.sizes[held_out] > 0] + FIRST_NODE).tolist())
     testers = np.setdiff1d(np.flatnonzero(federation.client_test.sizes > 0), held_out)
     wanted = scenario.evaluation.clients
     if isinstance(wanted, int):
         order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
         testers = np.sort(testers[order[:wanted]])
     return Population(
-        nodes=(with_data + 2).tolist(),
-        testers=(testers + 2).tolist(),
-        client=_client_of,
+        nodes=(with_data + FIRST_NODE).tolist(),
+        testers=(testers + FIRST_NODE).tolist(),
+        client=client_of,
         keys=_KeyOf(federation),
         samples=sizes,
         unseen=unseen,
@@ -263,10 +263,6 @@ def _sampler(scenario: Scenario, federation: Federation, population: Population)
     )
 
 
-def _client_of(node: int) -> int:
-    return node - 2
-
-
 def _cohort(sampler: CohortSampler, population: Population) -> int:
     try:
         return sampler.count(len(population.nodes))
@@ -285,11 +281,12 @@ def _strategy(scenario: Scenario, num_classes: int, num_clients: int) -> Strateg
         strategy.context = ServerContext(
             num_classes, num_clients, rate, scenario.client.batch_size, scenario.seed.training
         )
-    target = getattr(strategy, "target", None)
-    if scenario.strategy.name == "feddisco" and target is not None and len(target) != num_classes:
-        raise UsageError(
-            f"strategy.target has {len(target)} numbers, the data have {num_classes} classes; give one a class."
-        )
+        target = getattr(strategy.weigher, "target", None)
+        if target is not None and len(target) != num_classes:
+            key = "strategy.target" if hasattr(strategy, "target") else "strategy.weighting.target"
+            raise UsageError(
+                f"{key} has {len(target)} numbers, the data have {num_classes} classes; give one a class."
+            )
     return strategy
 
 

@@ -210,8 +210,11 @@ def test_what_cannot_run_leaves_nothing_behind(tmp_path):
             digits("data.partition.clients=8", "data.partition.alpha=0.01", "cohort={size: 8}"),
             tmp_path / "run",
         )
-    with pytest.raises(UsageError, match="classes"):
+    with pytest.raises(UsageError, match=r"strategy\.target has 2 numbers.*10 classes"):
         run(digits("strategy={name: feddisco, target: [0.5, 0.5]}"), tmp_path / "run")
+    nested = "strategy={name: fedavgm, weighting: {name: feddisco, target: [0.5, 0.5]}}"
+    with pytest.raises(UsageError, match=r"strategy\.weighting\.target has 2 numbers"):
+        run(digits(nested), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from fedbal import protocol
 from fedbal.errors import RunError
 from fedbal.grid.delegating import DelegatingGrid
+from fedbal.grid.work import node_of
 
 POLL_SECONDS = 0.1
 
@@ -120,7 +121,7 @@ def discover(grid: Grid, keys: Sequence[str], wait: float = 60.0) -> NamedGrid:
         if reply.has_error():
             raise RunError(f"a node does not answer as a client: {reply.error.reason}")
         key = reply.content.config_records[protocol.REPLY][protocol.CLIENT_KEY]
-        real[index[str(key)] + 2] = reply.metadata.src_node_id
+        real[node_of(index[str(key)])] = reply.metadata.src_node_id
     if len(real) != len(keys):
         raise RunError(f"{len(real)} of {len(keys)} clients answered within {wait:g} s.")
     return NamedGrid(grid, real)

@@ -66,6 +66,20 @@ class Outcome:
     seconds: float
 
 
+FIRST_NODE = 2
+"""Node id of client 0; 1 is the server."""
+
+
+def node_of(client: int) -> int:
+    """Return the node id of a client index."""
+    return client + FIRST_NODE
+
+
+def client_of(node: int) -> int:
+    """Return the client index of a node id."""
+    return node - FIRST_NODE
+
+
 @dataclass(frozen=True)
 class NodeDirectory:
     """Which client stands behind a node id: client k is node k + 2 (1 is the server).
@@ -83,11 +97,11 @@ class NodeDirectory:
 
     def node(self, client: int) -> int:
         """Return the node id of a client index."""
-        return client + 2
+        return node_of(client)
 
     def client(self, node: int) -> int:
         """Return the client index of a node id."""
-        return node - 2
+        return client_of(node)
 
     def config(self, node: int) -> dict[str, str | int | float | bool]:
         """Return the client's node config."""
