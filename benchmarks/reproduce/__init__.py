@@ -1,0 +1,1 @@
+"""Published effects, measured again: ``python -m benchmarks.reproduce --help``."""
