@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from clients.app import Trainer
 from clients.base import LocalRound
 from clients.data import ClientData
-from clients.whole import mean_gradient
+from clients.whole import mean_gradient, mean_loss
 from fedbal import protocol
 from fedbal.metrics import finite
 from fedbal.protocol import Arrays
@@ -79,13 +79,16 @@ class GradientProbe:
     class_counts: Sequence[int]
 
     def __call__(self, arrays: Arrays) -> dict[str, float | None]:
-        """Return the numbers at a model."""
+        """Return the numbers at a model, and f there as ``loss``."""
         config = ConfigRecord({protocol.CLASS_COUNTS: list(self.class_counts)})
-        trainer, rows = self.trainer, []
+        trainer, rows, losses = self.trainer, [], []
         for data in self.clients:
             device = data.train.pool.device
             state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
             local = LocalRound(0, state, data, trainer.num_classes, config)
             gradient = mean_gradient(trainer.model, trainer.update.criterion, local, state)
             rows.append(torch.cat([value.flatten() for value in gradient.values()]).cpu().numpy())
-        return dissimilarity(np.stack(rows), [len(data.train) for data in self.clients])
+            losses.append(mean_loss(trainer.model, trainer.update.criterion, local))
+        counts = [len(data.train) for data in self.clients]
+        loss = finite(float(np.average(losses, weights=counts)))
+        return {"loss": loss, **dissimilarity(np.stack(rows), counts)}

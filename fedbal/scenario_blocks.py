@@ -223,8 +223,8 @@ class EvaluationBlock(Params):
     )
     dissimilarity: bool = Field(
         False,
-        description="Record FedProx's B and V of the gradients of all clients, which costs one on all data an "
-        "evaluation.",
+        description="Record the training loss of all clients and FedProx's B and V of their gradients, which costs "
+        "one on all data an evaluation.",
     )
 
 

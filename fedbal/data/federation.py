@@ -22,6 +22,7 @@ from fedbal.data.partitions.base import Assignment, Pool
 from fedbal.data.row_params import LabelNoiseParams, ShiftParams
 from fedbal.data.shift import ClientShift, draw_shift
 from fedbal.data.splits import TEST, TRAIN, VALIDATION, split
+from fedbal.data.subset import subset
 from fedbal.errors import UsageError
 from fedbal.seeding import stream
 
@@ -139,6 +140,8 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
     rows: IntArray = np.arange(len(dataset.y))
     if block.long_tail is not None:
         rows = long_tail(dataset.y, dataset.classes, seed=seed, **block.long_tail.kwargs())
+    if block.train_rows is not None:
+        rows = rows[subset(dataset.y[rows], block.train_rows, seed)]
     kwargs: dict[str, Any] = partition.kwargs()
     if block.quantity is not None:
         profile = QUANTITIES.load(block.quantity.name)

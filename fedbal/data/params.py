@@ -185,6 +185,11 @@ class DataBlock(Params):
     """What every source's ``data`` block declares beside the source's own keys."""
 
     long_tail: LongTailParams | None = Field(None, description="Long tail over the training classes.")
+    train_rows: Count | None = Field(
+        None,
+        description="Use only so many of the training rows that the long tail leaves, class shares as they are, "
+        "drawn from the partition seed; left out: all.",
+    )
     partition: PartitionParams = Field(IidParams(), description="How rows are divided over clients.")
     quantity: QuantityParams | None = Field(None, description="Profile of the client sizes.")
     validation: Share = Field(

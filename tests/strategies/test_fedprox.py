@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord
@@ -171,5 +173,6 @@ def test_a_run_records_dissimilarity_and_gamma_and_stays_the_same(tmp_path):
     assert found[2] is None
     assert found[1]["B"] ** 2 == pytest.approx(1 + found[1]["V"] / found[1]["gradient_norm"] ** 2)
     assert found[1]["B"] > 1
+    assert 0 < found[1]["loss"] < math.log(10)
     assert all(row["gamma"] > 0 for row in reader.clients())
     assert "dissimilarity" not in RunReader(tmp_path / "plain").rounds()[-1]
