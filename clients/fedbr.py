@@ -28,12 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clients.base import Batch, ClientUpdate, Criterion, Descend, Forward, Frozen, LocalRound, Tensors
-from fedbal.errors import UsageError
-from fedbal.protocol import AUXILIARY, PSEUDO, PSEUDO_SAMPLES, Disclosure, to_arrays
+from clients.projection import HEAD, PROJECTION, feature_size, project
+from fedbal.protocol import PSEUDO, PSEUDO_SAMPLES, Disclosure, to_arrays
 from fedbal.seeding import stream
-
-HEAD = f"{AUXILIARY}.projection."
-"""What the names of the projection head's tensors begin with."""
 
 PSEUDO_DISCLOSURE = Disclosure(
     name=PSEUDO,
@@ -53,17 +50,6 @@ def contrast(a: Tensor, b: Tensor, c: Tensor, tau1: float, tau2: float) -> Tenso
 def balance(logits: Tensor, target: Tensor) -> Tensor:
     """Return ``L_bal`` of every pseudo-sample, shape (b,), from logits and target shares (b, C)."""
     return -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
-
-
-def project(params: Mapping[str, Tensor], features: Tensor) -> Tensor:
-    """Apply the head found in ``params``: linear layers in order of their names, ReLU between them."""
-    layers = sorted({int(name[len(HEAD) :].split(".")[0]) for name in params if name.startswith(HEAD)})
-    z = features.flatten(1)
-    for position, layer in enumerate(layers):
-        z = F.linear(
-            z.relu() if position else z, params[f"{HEAD}{layer}.weight"], params.get(f"{HEAD}{layer}.bias")
-        )
-    return z
 
 
 def sample_means(x: Tensor, draws: NDArray[np.int64]) -> Tensor:
@@ -118,14 +104,9 @@ class FedBR(ClientUpdate):
 
     def modules(self, model: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, nn.Module]:
         """Add the projection head: two hidden layers of 2d units, d outputs for d features."""
-        if not hasattr(model, "features") or not hasattr(model, "classifier"):
-            raise UsageError(
-                f"client.update fedbr: {type(model).__name__} has no `features` and `classifier`; give the model "
-                "these two modules, forward(x) being classifier(features(x)), or choose a shipped model."
-            )
-        size = getattr(model, "feature_size", None) or _feature_size(model, input_shape)
+        size = feature_size(model, input_shape, "fedbr")
         layers = (nn.Linear(size, 2 * size), nn.ReLU(), nn.Linear(2 * size, 2 * size), nn.ReLU())
-        return {"projection": nn.Sequential(*layers, nn.Linear(2 * size, size))}
+        return {PROJECTION: nn.Sequential(*layers, nn.Linear(2 * size, size))}
 
     def answer(self, local: LocalRound) -> Mapping[str, Tensors]:
         """Answer the query before round 1 with as many means of own training samples as it asks for.
@@ -214,13 +195,3 @@ class FedBR(ClientUpdate):
 def _mean(rows: Tensor, batch: Batch) -> Tensor:
     weight = batch.weight
     return rows.mean() if weight is None else (rows * weight).sum() / weight.sum().clamp_min(1.0)
-
-
-@torch.no_grad()
-def _feature_size(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    features: Tensor = model.features(torch.zeros(2, *input_shape))  # type: ignore[operator]
-    for module, training in modes:
-        module.training = training
-    return features.flatten(1).shape[1]

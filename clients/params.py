@@ -174,6 +174,9 @@ class MoonParams(Params):
         1.0, description="Weight of the contrastive term, >= 0; 0 is the standard update."
     )
     temperature: Annotated[float, Field(gt=0.0)] = Field(0.5, description="Temperature T, > 0.")
+    projection: Count | None = Field(
+        None, description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head."
+    )
 
 
 class FedBRParams(Params):

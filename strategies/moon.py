@@ -20,6 +20,8 @@ class Moon(FedAvg):
         Weight of the contrastive term, >= 0. 0 is FedAvg.
     temperature : float (default: 0.5)
         T, > 0.
+    projection : int, optional
+        Outputs of the clients' projection head, >= 1 (default: no head).
     weighting : Weighting, optional
         How much each client counts (default: by sample counts).
     server_optimizer : ServerOptimizer, optional
@@ -30,11 +32,15 @@ class Moon(FedAvg):
         self,
         mu: float = 1.0,
         temperature: float = 0.5,
+        projection: int | None = None,
         weighting: Weighting | None = None,
         server_optimizer: ServerOptimizer | None = None,
     ) -> None:
         super().__init__(weighting, server_optimizer)
         if mu < 0.0 or temperature <= 0.0:
             raise ValueError(f"need mu >= 0 and temperature > 0, got mu={mu}, temperature={temperature}")
+        if projection is not None and projection < 1:
+            raise ValueError(f"projection must be >= 1, got {projection}")
         self.mu = mu
         self.temperature = temperature
+        self.projection = projection

@@ -189,10 +189,14 @@ class MoonParams(Averaging):
     name: Literal["moon"] = "moon"
     mu: NonNegative = Field(1.0, description="Weight of the contrastive term, >= 0; 0 is FedAvg.")
     temperature: Positive = Field(0.5, description="Temperature T, > 0.")
+    projection: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head.",
+    )
 
     def client_update(self) -> dict[str, Any]:
         """Ask for the contrastive update with these parameters."""
-        return {"name": "moon", "mu": self.mu, "temperature": self.temperature}
+        return {key: getattr(self, key) for key in ("mu", "temperature", "projection")} | {"name": "moon"}
 
 
 class FedBRParams(Averaging):

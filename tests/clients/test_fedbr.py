@@ -12,10 +12,11 @@ from torch import nn
 
 from clients.base import Batch, LocalRound
 from clients.data import ClientData, Pool, Split
-from clients.fedbr import HEAD, FedBR, balance, contrast, project
+from clients.fedbr import FedBR, balance, contrast
 from clients.functional import ModelFunction
 from clients.losses import CrossEntropy
 from clients.optimizers import SGD
+from clients.projection import HEAD, project
 from clients.standard import Standard
 from clients.training import LocalPlan, train
 from fedbal.models.auxiliary import attach

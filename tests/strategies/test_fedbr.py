@@ -10,7 +10,7 @@ import pytest
 from flwr.app import ConfigRecord
 from safetensors.numpy import load_file
 
-from clients.fedbr import HEAD
+from clients.projection import HEAD
 from fedbal.assembly import assemble
 from fedbal.contract import check
 from fedbal.errors import RunError
