@@ -62,6 +62,47 @@ class Rotation:
 
 
 @dataclass(frozen=True)
+class MixedRotation:
+    """Rotate each image by an angle that belongs to its row: the same in every epoch, round, process and runtime.
+
+    Attributes
+    ----------
+    angles : tuple of float
+        Counter-clockwise, in degrees.
+    shares : tuple of float
+        How likely each is, >= 0, of sum 1.
+    seed : int
+        Partition seed.
+    client : str
+        Client key.
+    """
+
+    angles: tuple[float, ...]
+    shares: tuple[float, ...]
+    seed: int
+    client: str
+
+    def __call__(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Return the batch, every image rotated by its own angle."""
+        chosen = self.choices(rows)
+        result = x.clone()
+        for choice in np.unique(chosen).tolist():
+            index = torch.from_numpy(np.flatnonzero(chosen == choice)).to(x.device)
+            result[index] = Rotation(self.angles[choice])(x[index], rows)
+        return result
+
+    def choices(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the position of each row's angle, shape (b,)."""
+        key, ends = entropy(self.seed, "row-rotation", self.client), np.cumsum(self.shares)
+        draws = [
+            np.random.Generator(np.random.Philox(key=key, counter=int(row) << 128)).random() for row in rows
+        ]
+        # Rounding can leave the last end below 1.
+        found = np.searchsorted(ends, np.array(draws, np.float64), side="right")
+        return np.minimum(found, len(ends) - 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class GaussianNoise:
     """Add white noise that belongs to the row: the same in every epoch, round, process and runtime.
 

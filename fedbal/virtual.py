@@ -16,7 +16,7 @@ from clients.base import ClientUpdate
 from clients.data import ByClient, ClientData, Pool, Split
 from clients.params import ConstantParams
 from clients.preprocess import Preprocess
-from clients.shift import FeatureShift, shift_of
+from clients.shift import FeatureShift, MixedRotation, Rotation, shift_of
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
@@ -133,8 +133,10 @@ def client_shift(federation: Federation, client: int, *, test: bool = False) -> 
     shift = federation.shift
     if shift is None:
         return None
-    key = federation.names[client]
-    return shift_of(shift.name, float(shift.strengths[client]), shift.seed, f"test of {key}" if test else key)
+    key = f"test of {federation.names[client]}" if test else federation.names[client]
+    if shift.shares is not None:
+        return MixedRotation(shift.choices, tuple(shift.shares[client].tolist()), shift.seed, key)
+    return shift_of(shift.name, float(shift.strengths[client]), shift.seed, key)
 
 
 def training_pool(federation: Federation, device: str) -> Pool:
@@ -151,10 +153,15 @@ def test_split(federation: Federation, device: str) -> Split:
 
 
 def _test_shift(federation: Federation) -> ByClient | None:
-    """Let each test row look like those of a client drawn by its training rows, if that is wanted."""
+    """Let each test row look like those of a client drawn by its training rows, or have one angle in turn."""
     shift, sizes = federation.shift, federation.train.sizes
-    if shift is None or not shift.global_test:
+    if shift is None or shift.global_test == "none":
         return None
+    if shift.global_test == "angles":
+        turns = np.arange(len(federation.dataset.y_test)) % len(shift.choices)
+        return ByClient(
+            {position: Rotation(degrees) for position, degrees in enumerate(shift.choices)}, turns
+        )
     draw = stream(shift.seed, "feature-shift", "global-test")
     clients = draw.choice(len(sizes), len(federation.dataset.y_test), p=sizes / sizes.sum())
     found = {int(client): client_shift(federation, int(client), test=True) for client in np.unique(clients)}

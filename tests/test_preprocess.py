@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Error, Message, RecordDict
 
 from clients.preprocess import Moments, Preprocess, Transform
@@ -209,6 +210,25 @@ def test_pictures_can_be_shifted_and_vectors_not(tmp_path, hospitals, name):
     assert shifted.summary["final"]["loss"] != tested.summary["final"]["loss"]
     with pytest.raises(UsageError, match=f"data.feature_shift: {name} needs images"):
         run(scenario(hospitals, SCALED, f"data.feature_shift={name}"), tmp_path / "vectors")
+
+
+def test_the_angles_of_the_global_test_come_in_turn(tmp_path):
+    from fedbal.assembly import assemble
+
+    mixed = "data.feature_shift={name: rotation, angles: [0, 90, 180], mixture: 1.0%s}"
+    plain = assemble(digits(), "cpu").test.split
+    turned = assemble(digits(mixed % ", global_test: angles"), "cpu").test.split
+    positions = np.arange(12)
+    expected, _ = plain.batch(positions)
+    found, _ = turned.batch(positions)
+    for angle in range(3):
+        torch.testing.assert_close(
+            found[angle::3], torch.rot90(expected, angle, (2, 3))[angle::3], rtol=0, atol=1e-5
+        )
+    here = run(digits("rounds=2", mixed % ""), tmp_path / "here")
+    there = run(digits("rounds=2", mixed % ", global_test: clients"), tmp_path / "there")
+    assert sha256(there.directory / "model.safetensors") == sha256(here.directory / "model.safetensors")
+    assert there.summary["final"]["loss"] != here.summary["final"]["loss"]
 
 
 @pytest.fixture(scope="module")

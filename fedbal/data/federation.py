@@ -105,7 +105,7 @@ class Federation:
         for shards in (self.train, self.validation, self.client_test):
             digest.update(shards.offsets.tobytes() + shards.indices.tobytes())
         if self.shift is not None:
-            digest.update(f"{self.shift.name}|{self.shift.seed}".encode() + self.shift.strengths.tobytes())
+            digest.update(self.shift.decides())
         return digest.hexdigest()
 
 
@@ -229,6 +229,5 @@ def _shifted(federation: Federation, shift: ShiftParams | None, seed: int) -> Fe
     if shift is None:
         return federation
     name, shape = shift.name, federation.dataset.input_shape
-    everywhere = shift.global_test == "clients"
-    drawn = draw_shift(name, federation.names, shape, seed, **shift.bounds(), global_test=everywhere)
+    drawn = draw_shift(name, federation.names, shape, seed, **shift.bounds(), global_test=shift.global_test)
     return replace(federation, shift=drawn)

@@ -43,7 +43,7 @@ class FeatureShiftParams(Params):
 
 
 class RotationParams(FeatureShiftParams):
-    """Each client's images rotated by its own angle."""
+    """Images rotated by angles that differ from client to client."""
 
     name: Literal["rotation"] = "rotation"
     max_degrees: Annotated[float, Field(ge=0.0, le=360.0)] | None = Field(
@@ -52,6 +52,20 @@ class RotationParams(FeatureShiftParams):
     )
     angles: Annotated[list[Degrees], Field(min_length=1)] | None = Field(
         None, description="Angles to draw from instead, counter-clockwise, in [-360, 360]."
+    )
+    spread: Literal["random", "even"] = Field(
+        "random",
+        description="random: a client's angle is drawn; even: angles in turn, or evenly spaced up to max_degrees.",
+    )
+    mixture: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="A client's images differ: its shares of the angles are a Dirichlet draw of this total "
+        "concentration, > 0, and each image has its own angle. FedBR has 1. Left out: one angle a client.",
+    )
+    global_test: Literal["none", "clients", "angles"] = Field(  # type: ignore[assignment]
+        "none",
+        description="none: the global test set is not shifted; clients: each of its rows as those of a client "
+        "drawn by its training rows; angles: the angles in turn, so in equal shares.",
     )
 
     @field_validator("angles")
@@ -63,16 +77,25 @@ class RotationParams(FeatureShiftParams):
 
     @model_validator(mode="after")
     def _some_angle(self) -> RotationParams:
+        if self.angles is None and (self.mixture is not None or self.global_test == "angles"):
+            key = "mixture" if self.mixture is not None else "global_test: angles"
+            raise ValueError(f"{key} needs angles; list them, as in angles: [0, 45, 90]")
+        if self.mixture is not None and self.spread == "even":
+            raise ValueError(
+                "spread: even gives each client one angle and mixture several; delete one of them"
+            )
         if self.max_degrees is None and self.angles is None:
             object.__setattr__(self, "max_degrees", 45.0)
         return self
 
     def bounds(self) -> dict[str, Any]:
-        """Return the angles, or the range of angles."""
+        """Return the angles, or the range of angles, and how clients get theirs."""
+        more: dict[str, Any] = {} if self.spread == "random" else {"even": True}
         if self.angles is not None:
-            return {"choices": self.angles}
+            mixed = {} if self.mixture is None else {"concentration": self.mixture}
+            return {"choices": self.angles, **mixed, **more}
         most = self.max_degrees or 0.0
-        return {"low": -most, "high": most}
+        return {"low": -most, "high": most, **more}
 
 
 class GaussianNoiseParams(FeatureShiftParams):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clients.data import Pool, Split
-from clients.shift import Brightness, GaussianNoise, Rotation, shift_of
+from clients.shift import Brightness, GaussianNoise, MixedRotation, Rotation, shift_of
 from fedbal.seeding import stream
 
 ROWS = np.arange(4)
@@ -43,6 +43,23 @@ def test_turning_forth_and_back_keeps_the_middle():
     x = torch.nn.functional.avg_pool2d(images(40, 40), 9, 1, 4)
     back = Rotation(-20.0)(Rotation(20.0)(x, ROWS), ROWS)
     assert (back - x)[..., 14:26, 14:26].abs().max() < 0.03
+
+
+def test_every_image_has_an_angle_of_its_own():
+    mixed = MixedRotation((0.0, 90.0, 180.0), (0.2, 0.5, 0.3), 3, "7")
+    rows, x = np.arange(4000), images(4, 4, 4000)
+    chosen, found = mixed.choices(rows), mixed(x, rows)
+    np.testing.assert_allclose(np.bincount(chosen) / 4000, [0.2, 0.5, 0.3], atol=0.03)
+    for choice in range(3):
+        mine = chosen == choice
+        torch.testing.assert_close(found[mine], torch.rot90(x, choice, (2, 3))[mine], rtol=0, atol=1e-5)
+    assert torch.equal(mixed(x[:2], np.array([9, 5])), mixed(x[[1, 0]], np.array([5, 9])).flip(0))
+    others = (
+        MixedRotation(mixed.angles, mixed.shares, 3, "8"),
+        MixedRotation(mixed.angles, mixed.shares, 4, "7"),
+    )
+    assert all((other.choices(rows) != chosen).any() for other in others)
+    assert MixedRotation((0.0, 90.0), (0.0, 1.0), 3, "7").choices(rows).tolist() == [1] * 4000
 
 
 def test_noise_belongs_to_the_row():

@@ -107,6 +107,36 @@ def test_strengths_are_each_clients_own():
     np.testing.assert_array_equal(load_federation(more, 0).shift.strengths[:12], shift.strengths)
     chosen = DigitsData(partition=PARTITION, feature_shift=RotationParams(angles=[0.0, 90.0]))
     assert set(load_federation(chosen, 0).shift.strengths) == {0.0, 90.0}
+    dealt = RotationParams(angles=[0.0, 30.0, 60.0, 90.0, 120.0], spread="even")
+    shift = load_federation(DigitsData(partition=PARTITION, feature_shift=dealt), 0).shift
+    assert shift.strengths.tolist() == [0.0, 30.0, 60.0, 90.0, 120.0] * 2 + [0.0, 30.0]
+    spaced = RotationParams(max_degrees=55.0, spread="even")
+    shift = load_federation(DigitsData(partition=PARTITION, feature_shift=spaced), 0).shift
+    np.testing.assert_allclose(shift.strengths, np.arange(-55.0, 56.0, 10.0))
+
+
+def test_a_client_can_have_several_angles():
+    def load_with(total, clients=12, seed=0):
+        mixed = RotationParams(angles=[0.0, 45.0, 90.0], mixture=total)
+        partition = DirichletParams(clients=clients, alpha=0.5)
+        return load_federation(DigitsData(partition=partition, feature_shift=mixed), seed)
+
+    shift = load_with(1.0).shift
+    np.testing.assert_allclose(shift.shares.sum(axis=1), np.ones(12))
+    np.testing.assert_allclose(shift.strengths, shift.shares @ [0.0, 45.0, 90.0])
+    np.testing.assert_array_equal(load_with(1.0, clients=20).shift.shares[:12], shift.shares)
+    assert load_with(1.0).fingerprint() != load_with(2.0).fingerprint()
+    assert load_with(1e-3).shift.shares.max(axis=1).min() > 0.99
+    assert load_with(1e6).shift.shares.max() < 0.34
+
+
+def test_several_angles_need_a_list():
+    with pytest.raises(ValidationError, match="mixture needs angles"):
+        RotationParams(mixture=1.0)
+    with pytest.raises(ValidationError, match="global_test: angles needs angles"):
+        RotationParams(global_test="angles")
+    with pytest.raises(ValidationError, match="delete one of them"):
+        RotationParams(mixture=1.0, angles=[0.0, 1.0], spread="even")
 
 
 def test_shift_changes_the_fingerprint():
