@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--size", default="cpu", help="smoke, cpu (default), full, or another that list shows"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
+    parser.add_argument("--device", help="cuda trains on the GPU (default: the scenario's, the CPU)")
     parser.add_argument("--seeds", help="other seeds than the size's, as 0-6 or 0,1,2")
     parser.add_argument("--out", type=Path, help="where runs are kept (default runs/reproduce/STUDY-SIZE)")
     parser.add_argument(
@@ -83,10 +84,10 @@ def _study(given: argparse.Namespace) -> None:
     if given.workers < 1:
         raise UsageError(f"--workers {given.workers}: give at least 1.")
     out = given.out or Path("runs") / "reproduce" / f"{study.name}-{given.size}"
-    cells = study.cells(given.size, seeds(given.seeds))
+    cells = study.cells(given.size, seeds(given.seeds), given.device)
     print(f"{study.name}, size {given.size}: {len(cells)} runs; {study.sizes[given.size].about}", flush=True)
     records = run_cells(study, cells, out, workers=given.workers, say=_say)
-    content = results.collect(study, given.size, records, given.workers)
+    content = results.collect(study, given.size, records, given.workers, given.device or "cpu")
     path = results.results_path(study, given.size, out if given.size == "smoke" else given.results)
     results.write(path, content)
     for claim in content["claims"]:

@@ -20,7 +20,9 @@ POINTS = 41
 """Most points a committed curve has."""
 
 
-def collect(study: Study, size: str, records: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:
+def collect(
+    study: Study, size: str, records: Sequence[Mapping[str, Any]], workers: int, device: str = "cpu"
+) -> dict[str, Any]:
     """Put the records of a study together.
 
     Parameters
@@ -33,6 +35,8 @@ def collect(study: Study, size: str, records: Sequence[Mapping[str, Any]], worke
         One a run.
     workers : int
         Processes that ran side by side, which the seconds depend on.
+    device : str
+        Where models were trained.
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
@@ -40,6 +44,7 @@ def collect(study: Study, size: str, records: Sequence[Mapping[str, Any]], worke
     settings: dict[str, Any] = {}
     for setting, arm in study.pairs(size):
         entry = settings.setdefault(setting.name, {"title": setting.title, "arms": {}})
+        entry["rounds"] = study.scenario(size, setting, arm, 0).rounds
         found = cells[setting.name, arm.name]
         entry["arms"][arm.name] = {
             "label": arm.label,
@@ -64,17 +69,18 @@ def collect(study: Study, size: str, records: Sequence[Mapping[str, Any]], worke
         "claims": claims,
         "settings": settings,
         "reference": study.reference,
-        "environment": environment(records, workers),
+        "environment": environment(records, workers, device),
     }
     return {key: _rounded(value) for key, value in content.items()}
 
 
-def environment(records: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:
+def environment(records: Sequence[Mapping[str, Any]], workers: int, device: str) -> dict[str, Any]:
     """Describe what the runs ran on and how long they took; nothing that names the machine."""
-    hardware = fingerprints.of_hardware("cpu")
+    hardware = fingerprints.of_hardware(device)
     return {
         "packages": fingerprints.of_packages(),
-        "machine": f"{hardware['cpus']} cores, {hardware['system']} {hardware['machine']}, CPU",
+        "machine": f"{hardware['cpus']} cores, {hardware['system']} {hardware['machine']}, "
+        + str(hardware.get("gpu", "CPU")),
         "workers": workers,
         "runs": len(records),
         "run_seconds": math.fsum(record["seconds"] for record in records),

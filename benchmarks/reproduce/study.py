@@ -209,8 +209,10 @@ class Study:
             and (wanted.arms is None or arm.name in wanted.arms)
         ]
 
-    def scenario(self, size: str, setting: Setting, arm: Arm, seed: int) -> Scenario:
-        """Return the scenario of one run, in this process, with one thread.
+    def scenario(
+        self, size: str, setting: Setting, arm: Arm, seed: int, device: str | None = None
+    ) -> Scenario:
+        """Return the scenario of one run, in this process, with one thread, on a device if one is named.
 
         Raises
         ------
@@ -226,16 +228,17 @@ class Study:
             f"seed={seed}",
             "runtime.backend=inprocess",
             "runtime.threads=1",
+            *([f"runtime.device={device}"] if device else []),
         ]
         if isinstance(self.base, str):
             return load(self.base, changes)
         return from_mapping(self.base, overrides=changes)
 
-    def cells(self, size: str, seeds: tuple[int, ...] | None = None) -> list[Cell]:
+    def cells(self, size: str, seeds: tuple[int, ...] | None = None, device: str | None = None) -> list[Cell]:
         """Return every run of a size; all arms of a seed stand together, so that early results are paired."""
         chosen = self.sizes[size].seeds if seeds is None else seeds
         return [
-            Cell(setting.name, arm.name, seed, self.scenario(size, setting, arm, seed))
+            Cell(setting.name, arm.name, seed, self.scenario(size, setting, arm, seed, device))
             for seed in chosen
             for setting, arm in self.pairs(size)
         ]
