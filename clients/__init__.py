@@ -75,6 +75,12 @@ LOSSES = Table(
             "cross-entropy that looks away from easy samples",
             "Lin et al., ICCV 2017",
         ),
+        "dice": Entry(
+            "clients.dice:Dice",
+            "clients.params:DiceParams",
+            "soft Dice of masks, perhaps with cross-entropy beside it",
+            "Milletari et al., 3DV 2016",
+        ),
         "class_balanced": Entry(
             "clients.losses:ClassBalanced",
             "clients.params:ClassBalancedParams",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from numpy.typing import NDArray
 from torch import nn
 
 from clients.base import ClientUpdate, LocalRound, Tensors
@@ -26,26 +25,13 @@ from clients.schedules import Constant, LearningRateSchedule, scheduled
 from clients.training import LocalPlan, StepOptions, evaluate, train
 from clients.whole import inexactness, mean_loss
 from fedbal import protocol
-from fedbal.protocol import Disclosure, to_arrays, to_record
+from fedbal.measures import measures_for
+from fedbal.measures.base import Measures
+from fedbal.measures.names import TaskName
+from fedbal.protocol import to_arrays, to_record
 
 CLIENT_RAISED = 2
 """Flower's error code for a ClientApp that raised."""
-
-EVALUATION_DISCLOSURES = (
-    Disclosure(
-        name=protocol.CONFUSION,
-        size="16 bytes for each pair of true and predicted class that occurs",
-        frequency="every evaluation",
-        privacy="reveals how many test samples of each class the client has, and what they are taken for",
-    ),
-    Disclosure(
-        name=protocol.PERSONAL + protocol.CONFUSION,
-        size="as the confusion counts, and one loss",
-        frequency="every evaluation, if the client's update keeps a personal model",
-        privacy="the same about the client's own model, which itself stays with the client",
-    ),
-)
-"""What a client's evaluation sends beyond its number of test samples, how many are right, and their mean loss."""
 
 DataOf = Callable[[Context], ClientData]
 Handler = Callable[[Message, Context], RecordDict]
@@ -77,6 +63,8 @@ class Trainer:
         Gradient clipping and augmentation.
     preprocess : Preprocess, optional
         Imputation and scaling of every client's rows.
+    task : {"classification", "segmentation"}
+        What the labels are.
     """
 
     model: nn.Module
@@ -89,6 +77,12 @@ class Trainer:
     schedule: LearningRateSchedule = field(default_factory=Constant)
     options: StepOptions = field(default_factory=StepOptions)
     preprocess: Preprocess | None = None
+    task: TaskName = "classification"
+
+    @property
+    def measures(self) -> Measures[Any]:
+        """What is measured of a model on this task."""
+        return measures_for(self.task, self.num_classes)
 
     @cached_property
     def shared(self) -> tuple[str, ...]:
@@ -153,6 +147,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
         records=message.content,
         forward=ModelFunction(trainer.model),
         seed=trainer.seed,
+        task=trainer.task,
     )
     if not len(data.train):
         raise ValueError(f"client {data.key} has no training samples")
@@ -193,13 +188,7 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
 
 def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
     config = protocol.config_of(message.content)
-    received = _received(trainer, message, data)
-    confusion, loss = evaluate(trainer.model, received, data.test, trainer.num_classes)
-    samples = len(data.test)
-    metrics = MetricRecord({protocol.NUM_EXAMPLES: samples, protocol.CORRECT: int(np.trace(confusion))})
-    metrics[protocol.LOSS] = loss / max(samples, 1)
-    # Apart from the metrics: stock strategies average every metric and want the same ones of every client.
-    extras = ConfigRecord({protocol.CONFUSION: _sparse(confusion)})
+    received, measures = _received(trainer, message, data), trainer.measures
     local = LocalRound(
         round=int(config.get(protocol.SERVER_ROUND, 0)),  # type: ignore[arg-type]
         received=received,
@@ -207,21 +196,11 @@ def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, contex
         num_classes=trainer.num_classes,
         config=config,
         state=context.state,
+        task=trainer.task,
     )
-    personal = trainer.update.personal(local)
-    if personal is not None:
-        confusion, loss = evaluate(trainer.model, personal, data.test, trainer.num_classes)
-        extras[protocol.PERSONAL + protocol.CONFUSION] = _sparse(confusion)
-        extras[protocol.PERSONAL + protocol.LOSS] = loss / max(samples, 1)
-    return RecordDict({protocol.METRICS: metrics, protocol.EXTRAS: extras})
-
-
-def _sparse(confusion: NDArray[np.int64]) -> list[int]:
-    """Return the non-zero cells as (cell, count) pairs: never more of them than samples."""
-    flat = confusion.ravel()
-    cells = np.flatnonzero(flat)
-    pairs: list[int] = np.stack([cells, flat[cells]], axis=1).ravel().tolist()
-    return pairs
+    own = trainer.update.personal(local)
+    personal = None if own is None else evaluate(trainer.model, own, data.test, measures)
+    return measures.reply(evaluate(trainer.model, received, data.test, measures), personal)
 
 
 def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:

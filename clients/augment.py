@@ -69,13 +69,28 @@ class Augmentation:
 
     def __call__(self, x: Tensor, generator: np.random.Generator) -> Tensor:
         """Return the batch (b, channels, height, width) augmented, every image by its own draw."""
+        return self._moved((x,), generator)[0]
+
+    def rows(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a batch and its targets augmented: labels (b,) stay, masks (b, height, width) move with images.
+
+        Outside of a mask is background, class 0.
+        """
+        if y.ndim == 1 or not self.active:
+            return self(x, generator), y
+        x, masks = self._moved((x, y[:, None]), generator)
+        return x, masks[:, 0]
+
+    def _moved(self, stacks: tuple[Tensor, ...], generator: np.random.Generator) -> tuple[Tensor, ...]:
+        """Crop and mirror several stacks (b, c, height, width) alike, every image by its own draw."""
+        n, device = len(stacks[0]), stacks[0].device
         if self.crop_padding:
-            shifts = generator.integers(0, 2 * self.crop_padding + 1, (len(x), 2))
-            x = crop(x, torch.from_numpy(shifts).to(x.device), self.crop_padding)
+            drawn = torch.from_numpy(generator.integers(0, 2 * self.crop_padding + 1, (n, 2))).to(device)
+            stacks = tuple(crop(stack, drawn, self.crop_padding) for stack in stacks)
         if self.horizontal_flip:
-            mirrored = torch.from_numpy(generator.random(len(x)) < FLIP).to(x.device)
-            x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-        return x
+            mirrored = torch.from_numpy(generator.random(n) < FLIP).to(device)[:, None, None, None]
+            stacks = tuple(torch.where(mirrored, stack.flip(-1), stack) for stack in stacks)
+        return stacks
 
 
 def crop(x: Tensor, shifts: Tensor, padding: int) -> Tensor:

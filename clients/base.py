@@ -11,6 +11,9 @@ from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor, nn
 
 from clients.data import ClientData
+from fedbal.measures import measures_for
+from fedbal.measures.base import Measures
+from fedbal.measures.names import TaskName
 from fedbal.protocol import Disclosure
 
 Tensors = dict[str, Tensor]
@@ -39,7 +42,7 @@ class Batch(NamedTuple):
     x: Tensor
     """Features, (b, ...), float32."""
     y: Tensor
-    """Labels, (b,), int64."""
+    """Labels, (b,), int64; for segmentation masks of them, (b, height, width)."""
     weight: Tensor | None = None
     """Sample weights, (b,): 1 for a real row, 0 for padding; None: all real."""
     prior: Tensor | None = None
@@ -130,6 +133,8 @@ class LocalRound:
         The model as a pure function, for work outside local steps.
     seed : int
         Training seed, for streams of the update's own.
+    task : {"classification", "segmentation"}
+        What the labels are.
     """
 
     round: int
@@ -142,6 +147,12 @@ class LocalRound:
     progress: Progress = field(default_factory=Progress)
     forward: Forward | None = None
     seed: int = 0
+    task: TaskName = "classification"
+
+    @property
+    def measures(self) -> Measures[Any]:
+        """What is measured of a model on this task."""
+        return measures_for(self.task, self.num_classes)
 
 
 class ClientUpdate(ABC):

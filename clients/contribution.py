@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 import torch
 from flwr.app import MetricRecord
-from numpy.typing import NDArray
 
 from clients.base import Criterion, LocalRound, Tensors
 from clients.records import encode
 from clients.standard import Standard
+from fedbal.measures.names import tasks_of_score
 from fedbal.protocol import CONTRIBUTION, SCORE, to_arrays
 
 MODEL = "fedce-model"
@@ -32,8 +32,9 @@ class Contribution(Standard):
     ----------
     criterion : Criterion
         The loss on logits.
-    metric : {"accuracy", "balanced_accuracy"}
-        Score in [0, 1] of the minus model on the client's validation data.
+    metric : {"auto", "accuracy", "balanced_accuracy", "dice", "iou"}
+        Score in [0, 1] of the minus model on the client's validation data; auto is Dice for masks, accuracy for
+        classes.
     first_zero : bool (default: True)
         Count the first round as a score of 0, as the official code does.
     """
@@ -43,12 +44,12 @@ class Contribution(Standard):
     def __init__(
         self,
         criterion: Criterion,
-        metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+        metric: Literal["auto", "accuracy", "balanced_accuracy", "dice", "iou"] = "auto",
         first_zero: bool = True,
     ) -> None:
         super().__init__(criterion)
-        if metric not in ("accuracy", "balanced_accuracy"):
-            raise ValueError(f"metric must be accuracy or balanced_accuracy, got {metric!r}")
+        if not tasks_of_score(metric):
+            raise ValueError(f"metric must be auto, accuracy, balanced_accuracy, dice or iou, got {metric!r}")
         self.metric = metric
         self.first_zero = first_zero
 
@@ -71,11 +72,11 @@ class Contribution(Standard):
                 f"client {local.data.key} has no validation samples; FedCE needs data.validation > 0"
             )
         assert local.forward is not None
-        confusion = np.zeros((local.num_classes, local.num_classes), np.int64)
+        measures = local.measures
+        total = measures.empty()
         for x, y in local.data.validation.batches(512):
-            predicted = local.forward(model, x).argmax(1)
-            np.add.at(confusion, (y.cpu().numpy(), predicted.cpu().numpy()), 1)
-        return score(confusion, self.metric)
+            total = total + measures.score(local.forward(model, x), y)
+        return measures.value(total, self.metric)
 
 
 def minus_model(local: LocalRound, share: float) -> Tensors:
@@ -97,12 +98,3 @@ def minus_model(local: LocalRound, share: float) -> Tensors:
         rest = (value - share * torch.from_numpy(own[name]).to(value)) / (1.0 - share)
         minus[name] = rest.clamp_min(0.0) if name.endswith("running_var") else rest
     return minus
-
-
-def score(confusion: NDArray[np.int64], metric: str) -> float:
-    """Return accuracy or balanced accuracy of a confusion matrix, rows true."""
-    totals = confusion.sum(1)
-    if metric == "accuracy":
-        return float(np.trace(confusion) / totals.sum())
-    present = totals > 0
-    return float((np.diag(confusion)[present] / totals[present]).mean())

@@ -20,7 +20,7 @@ class Pool:
     x : ndarray, shape (n, ...)
         Features; ``uint8`` images stay ``uint8`` until a batch is cut.
     y : ndarray, shape (n,)
-        Labels, 0-based.
+        Labels, 0-based; of images, masks ``(n, height, width)`` of them.
     divide : float
         Every batch is divided by it.
     mean, std : sequence of float
@@ -103,7 +103,9 @@ class Split:
             yield self.batch(np.arange(start, min(start + size, len(self))))
 
     def label_counts(self, num_classes: int) -> NDArray[np.int64]:
-        """Return how many samples of each class there are, shape (num_classes,)."""
+        """Return how many samples of each class there are, shape (num_classes,); masks have no such counts."""
+        if self.pool.y.ndim != 1:
+            raise ValueError("class counts are asked for, and masks (segmentation) have none")
         labels = self.pool.y[torch.from_numpy(self.rows.copy()).to(self.pool.device)].cpu().numpy()
         return np.bincount(labels, minlength=num_classes).astype(np.int64)
 

@@ -1,8 +1,8 @@
 """Losses on logits that a scenario may choose: cross-entropy, focal, class-balanced.
 
-All are means over the N rows of a batch; a row of weight 0 (padding) counts for nothing. Class weights do not
-change the denominator: dividing by the sum of weights would cancel them in a batch of one class, which is the
-normal case at a skewed client.
+All are means over the N rows of a batch (an image's pixels count as their mean); a row of weight 0 (padding)
+counts for nothing. Class weights do not change the denominator: dividing by the sum of weights would cancel them in
+a batch of one class, which is the normal case at a skewed client.
 """
 
 from __future__ import annotations
@@ -28,16 +28,22 @@ COUNTS_DISCLOSURE = Disclosure(
 
 def class_prior(criterion: Criterion, local: LocalRound) -> Tensor | None:
     """Return what a criterion needs of the client's class counts; None: nothing."""
-    make = getattr(criterion, "prior", None)
     # Most losses need nothing; counting labels anew for every client and round would be for nothing too.
-    if make is None or getattr(make, "__func__", None) is Loss.prior:
+    if not reads_counts(criterion):
         return None
+    make = criterion.prior  # type: ignore[attr-defined]
     if getattr(criterion, "prior_of", "local") == "global":
         counts = torch.tensor(global_counts(local), dtype=torch.int64)
     else:
         counts = torch.from_numpy(local.data.train.label_counts(local.num_classes))
     prior: Tensor | None = make(counts)
     return None if prior is None else prior.to(local.data.train.pool.device)
+
+
+def reads_counts(criterion: Criterion) -> bool:
+    """Tell whether a criterion makes something of class counts."""
+    make = getattr(criterion, "prior", None)
+    return make is not None and getattr(make, "__func__", None) is not Loss.prior
 
 
 def global_counts(local: LocalRound) -> list[int]:
@@ -71,7 +77,7 @@ class Loss:
         return None
 
     def rows(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of every row, shape (b,)."""
+        """Return the loss of every row, shape (b,), or of every pixel, (b, height, width)."""
         raise NotImplementedError
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -79,6 +85,8 @@ class Loss:
         rows = self.rows(logits, batch)
         if batch.weight is None:
             return rows.mean()
+        if rows.ndim > 1:
+            rows = rows.flatten(1).mean(1)
         return (rows * batch.weight).sum() / batch.weight.sum().clamp_min(1.0)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from clients import SCHEDULES
 from fedbal.components import Choice, Component
+from fedbal.measures.names import CLASSIFICATION, SEGMENTATION, TaskName, tasks_of_score
 from fedbal.params import CustomParams, Params
 
 Rate = Annotated[float, Field(gt=0.0)]
@@ -169,18 +170,27 @@ class FedDynParams(Params):
 class MoonParams(Params):
     """MOON's contrastive term."""
 
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose models have one feature vector a row."""
+        return CLASSIFICATION
+
     name: Literal["moon"] = "moon"
     mu: Annotated[float, Field(ge=0.0)] = Field(
         1.0, description="Weight of the contrastive term, >= 0; 0 is the standard update."
     )
     temperature: Annotated[float, Field(gt=0.0)] = Field(0.5, description="Temperature T, > 0.")
     projection: Count | None = Field(
-        None, description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head."
+        None,
+        description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head.",
     )
 
 
 class FedBRParams(Params):
     """FedBR's two terms on pseudo-samples."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose models have one feature vector a row."""
+        return CLASSIFICATION
 
     name: Literal["fedbr"] = "fedbr"
     mu: NonNegative = Field(
@@ -203,10 +213,16 @@ class ContributionParams(Params):
     """FedCE's contribution score."""
 
     name: Literal["contribution"] = "contribution"
-    metric: Literal["accuracy", "balanced_accuracy"] = Field(
-        "accuracy", description="Score of the minus model on the client's validation data."
+    metric: Literal["auto", "accuracy", "balanced_accuracy", "dice", "iou"] = Field(
+        "auto",
+        description="Score of the minus model on the client's validation data; auto: dice for masks, accuracy for "
+        "classes.",
     )
     first_zero: bool = Field(True, description="Count the first round as a score of 0, as the official code.")
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks that the metric exists for."""
+        return tasks_of_score(self.metric)
 
 
 class FocalParams(Params):
@@ -216,8 +232,30 @@ class FocalParams(Params):
     gamma: Annotated[float, Field(ge=0.0)] = Field(2.0, description="Focusing, >= 0; 0 is cross-entropy.")
 
 
-class WithPrior(Params):
+class DiceParams(Params):
+    """Soft Dice loss."""
+
+    name: Literal["dice"] = "dice"
+    smooth: Rate = Field(1.0, description="Pixels added to numerator and denominator, > 0.")
+    ce_weight: NonNegative = Field(
+        0.0, description="Weight of a cross-entropy of all pixels beside it, >= 0; 0: Dice alone."
+    )
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a mask."""
+        return SEGMENTATION
+
+
+class ReadsCounts(Params):
     """A loss that reads class counts."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
+
+
+class WithPrior(ReadsCounts):
+    """A loss that reads class counts, the client's own or everyone's."""
 
     prior: Literal["local", "global"] = Field(
         "local",
@@ -249,14 +287,14 @@ class LogitAdjustmentParams(WithPrior):
     absent: Literal["mask", "floor1"] = Field("mask", description="What to do with a class without samples.")
 
 
-class FedLCParams(Params):
+class FedLCParams(ReadsCounts):
     """Logits calibration."""
 
     name: Literal["fedlc"] = "fedlc"
     tau: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Strength, >= 0.")
 
 
-class FedRSParams(Params):
+class FedRSParams(ReadsCounts):
     """Restricted softmax."""
 
     name: Literal["fedrs"] = "fedrs"

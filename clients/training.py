@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -19,7 +19,10 @@ from clients.functional import ModelFunction
 from clients.groups import training_mode
 from clients.losses import class_prior
 from clients.optimizers import Optimizer, clip
+from fedbal.measures.base import Measures, Sums
 from fedbal.seeding import stream
+
+S = TypeVar("S", bound=Sums)
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,8 @@ def train(
     seen = 0
     draws = options.augment.draws(options.seed, local.data.key, local.round)
     for positions in minibatches:
-        x, y = local.data.train.batch(positions)
-        batch = Batch(options.augment(x, draws), y, None, prior)
+        x, y = options.augment.rows(*local.data.train.batch(positions), draws)
+        batch = Batch(x, y, None, prior)
         params, loss = update.step(forward, params, batch, frozen, descend)
         total += loss.to(torch.float64) * len(positions)
         seen += len(positions)
@@ -183,7 +186,7 @@ class _Loop:
 def predict(
     model: nn.Module, state: Mapping[str, Tensor], split: Split, batch_size: int = 512
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over a split in order: logits ``(b, C)`` and labels ``(b,)`` of each batch."""
+    """Iterate over a split in order: logits ``(b, C)`` and labels ``(b,)`` of each batch, or of its pixels."""
     model.eval()
     tensors = dict(state)
     for x, y in split.batches(batch_size):
@@ -192,19 +195,10 @@ def predict(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, state: Mapping[str, Tensor], split: Split, num_classes: int, batch_size: int = 512
-) -> tuple[NDArray[np.int64], float]:
-    """Evaluate a model on a split.
-
-    Returns
-    -------
-    tuple of (ndarray, float)
-        Confusion matrix (C, C), rows true and columns predicted classes, and the sum of cross-entropies.
-    """
-    confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=split.pool.device)
-    loss = torch.zeros((), dtype=torch.float64, device=split.pool.device)
+    model: nn.Module, state: Mapping[str, Tensor], split: Split, measures: Measures[S], batch_size: int = 512
+) -> S:
+    """Evaluate a model on a split and return the task's additive statistics."""
+    total = measures.empty()
     for logits, y in predict(model, state, split, batch_size):
-        loss += F.cross_entropy(logits, y, reduction="sum").to(torch.float64)
-        cells = y * num_classes + logits.argmax(1)
-        confusion += torch.bincount(cells, minlength=num_classes * num_classes)
-    return confusion.view(num_classes, num_classes).cpu().numpy(), float(loss)
+        total = total + measures.score(logits, y)
+    return total

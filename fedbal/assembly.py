@@ -12,6 +12,7 @@ from flwr.serverapp.strategy import Strategy
 
 from clients import LOSSES, SCHEDULES
 from clients.augment import Augmentation
+from clients.losses import reads_counts
 from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
@@ -24,10 +25,11 @@ from fedbal.foreign import state_of, with_defaults
 from fedbal.grid.work import FIRST_NODE, NodeDirectory, client_of
 from fedbal.groups import ClassGroups, class_groups
 from fedbal.loop import Schedule
+from fedbal.measures import measures_for
 from fedbal.params import CustomParams
 from fedbal.population import Population
 from fedbal.pretrained import read_pretrained, require_trainable
-from fedbal.protocol import Arrays
+from fedbal.protocol import LABEL_COUNTS, Arrays
 from fedbal.reference import centralised, pooled, pools_clients
 from fedbal.scenario import Scenario
 from fedbal.seeding import stream
@@ -113,6 +115,12 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         scenario, federation = centralised(scenario, federation), pooled(federation)
     dataset = federation.dataset
     client = scenario.client
+    loss = create(LOSSES, client.loss)
+    if not federation.counted_classes and reads_counts(loss):
+        raise UsageError(
+            f"client.loss: {client.loss.name} reads class counts, and masks (segmentation) have none; choose "
+            "cross_entropy, focal or dice."
+        )
     clients = virtual_clients(scenario, federation, device)
     network = clients.network()
     complete = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
@@ -133,7 +141,12 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     return Assembly(
         federation=federation,
         clients=clients,
-        strategy=_strategy(scenario, dataset.num_classes, len(population.nodes)),
+        strategy=_strategy(
+            scenario,
+            dataset.num_classes,
+            len(population.nodes),
+            counted=bool(federation.counted_classes),
+        ),
         sampler=sampler,
         population=population,
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
@@ -142,6 +155,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         test=GlobalTest(
             network.to(device),
             test_split(federation, device),
+            measures_for(dataset.task, dataset.num_classes),
             _groups(scenario, federation),
             None if posthoc is None else posthoc.tau,
         ),
@@ -151,7 +165,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
             scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in complete.values())
         ),
         engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
-        asks_counts=getattr(create(LOSSES, client.loss), "prior_of", "local") == "global",
+        asks_counts=getattr(loss, "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])
             for part in user
@@ -241,7 +255,10 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
     )
 
 
-def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
+def _groups(scenario: Scenario, federation: Federation) -> ClassGroups | None:
+    """Return many, medium and few; None where rows are not counted by class."""
+    if not federation.counted_classes:
+        return None
     chosen = scenario.evaluation.groups
     low, high = chosen.thresholds
     first, second = chosen.shares
@@ -256,10 +273,11 @@ def _sampler(scenario: Scenario, federation: Federation, population: Population)
     if isinstance(availability, Uniform):
         return CohortSampler(scenario.seed.training, cohort.fraction, cohort.size)
     members = np.fromiter(map(population.client, population.nodes), np.int64, len(population.nodes))
+    counts = federation.label_counts()[members]
     return CohortSampler(
         *(scenario.seed.training, cohort.fraction, cohort.size, availability),
         sizes=population.samples[members],
-        classes=federation.label_counts()[members].argmax(axis=1),
+        classes=counts.argmax(axis=1) if counts.shape[1] else np.zeros(len(members), np.int64),
     )
 
 
@@ -270,13 +288,19 @@ def _cohort(sampler: CohortSampler, population: Population) -> int:
         raise UsageError(f"cohort.size: {error}; lower it, or make more clients.") from error
 
 
-def _strategy(scenario: Scenario, num_classes: int, num_clients: int) -> Strategy:
+def _strategy(scenario: Scenario, num_classes: int, num_clients: int, *, counted: bool = True) -> Strategy:
+    """Return the rule; ``counted`` tells whether clients can count their rows by class."""
     choice = scenario.strategy
     if isinstance(choice, CustomParams):
         arguments = with_defaults(STRATEGIES.load(choice.name), choice.kwargs())
         choice = CustomParams(name=choice.name, **arguments)
     strategy: Strategy = create(STRATEGIES, choice)
     if isinstance(strategy, AggregationRule):
+        if not counted and LABEL_COUNTS in strategy.asks:
+            raise UsageError(
+                f"strategy: {choice.name} asks clients for {LABEL_COUNTS}, and masks (segmentation) have none; "
+                "choose a rule or weighting that needs none, such as fedavg or fedce."
+            )
         rate = getattr(scenario.client.optimizer, "lr", None)
         strategy.context = ServerContext(
             num_classes, num_clients, rate, scenario.client.batch_size, scenario.seed.training

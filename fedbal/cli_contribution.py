@@ -17,8 +17,11 @@ from fedbal.terminal import MISSING, duration, number, say, table, warn
 class Metric(StrEnum):
     """Utility of a model."""
 
+    auto = "auto"
     accuracy = "accuracy"
     balanced_accuracy = "balanced_accuracy"
+    dice = "dice"
+    iou = "iou"
 
 
 class Rows(StrEnum):
@@ -44,7 +47,10 @@ def contribution(
     rounds: Annotated[
         int | None, typer.Option("--rounds", metavar="N", min=1, help="Rounds of each training.")
     ] = None,
-    metric: Annotated[Metric, typer.Option("--metric", help="Utility of a model.")] = Metric.accuracy,
+    metric: Annotated[
+        Metric,
+        typer.Option("--metric", help="Utility of a model; auto: Dice for masks, accuracy for classes."),
+    ] = Metric.auto,
     rows: Annotated[
         Rows,
         typer.Option(

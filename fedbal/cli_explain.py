@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedbal.cli_columns import columns_of
 from fedbal.explain import explain_round
 from fedbal.results import RunReader, to_json
 from fedbal.terminal import MISSING, number, say, table
@@ -35,9 +36,10 @@ def print_explanation(directory: Path, server_round: int | None, *, as_json: boo
         say(json.dumps(json.loads(to_json(found)), indent=2))
         return
     test = found["test"] or {}
-    accuracy = f"; test accuracy {number(test.get('accuracy'))} after it" if test else ""
+    word, key = columns_of(test)[0]
+    score = f"; test {word} {number(test.get(key))} after it" if test else ""
     say(
-        f"round {found['round']}: {found['strategy']}, {found['replied']} of {found['sampled']} replied{accuracy}"
+        f"round {found['round']}: {found['strategy']}, {found['replied']} of {found['sampled']} replied{score}"
     )
     clients: Sequence[Mapping[str, Any]] = found["clients"]
     numbers = [

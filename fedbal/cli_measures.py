@@ -28,6 +28,8 @@ SPREAD = (
     ("clients", "clients"),
     ("pooled", "pooled_accuracy"),
     ("pooled, balanced", "pooled_balanced_accuracy"),
+    ("pooled", "pooled_dice"),
+    ("pooled IoU", "pooled_iou"),
     ("pooled samples", "pooled_n"),
 )
 CLIENTS = (("global model", "fairness"), ("personal models", "personal"), ("unseen clients", "unseen"))
@@ -68,7 +70,8 @@ def _print_clients(row: Mapping[str, Any]) -> None:
     known = [(word, key) for word, key in SPREAD if any(column.get(key) is not None for _, column in shown)]
     cells = [[word, *(number(column.get(key)) for _, column in shown)] for word, key in known]
     made = shown[0][1]["model_round"]
-    table(["accuracy", *(title for title, _ in shown)], cells, title=f"clients, model of round {made}")
+    score = "Dice" if any("pooled_dice" in column for _, column in shown) else "accuracy"
+    table([score, *(title for title, _ in shown)], cells, title=f"clients, model of round {made}")
     for title, column in shown:
         if column.get("note"):
             say(f"{title}: {column['note']}")

@@ -43,6 +43,14 @@ def _print_summary(scenario: Scenario, federation: Federation) -> None:
     found = describe(federation)
     partition = scenario.resolved()["data"]["partition"]["name"]
     say(f"{federation.dataset.name} over {federation.num_clients} clients by {partition}")
+    if not federation.counted_classes:
+        sizes = [
+            ("training rows", f"{found.sizes.sum()}"),
+            ("rows of a client", _spread(found.sizes, 0)),
+            ("Gini of the sizes", f"{found.gini:.3f}"),
+        ]
+        table(["measure", "value"], sizes)
+        return
     share = found.counts.sum(axis=0) / found.counts.sum()
     rarest, commonest = (federation.dataset.classes[int(index)] for index in (share.argmin(), share.argmax()))
     if np.isfinite(found.imbalance_factor):
@@ -78,18 +86,24 @@ def _print_clients(federation: Federation) -> None:
     counts = federation.label_counts()
     clients, classes = counts.shape
     shown = min(clients, MOST_CLIENTS)
-    headers = ["client", "train", "validation", "test", "classes"]
+    foreground = federation.foreground()
+    headers = ["client", "train", "validation", "test", "classes" if foreground is None else "foreground"]
     wide = classes <= MOST_CLASSES
     if wide:
-        headers.extend(federation.dataset.classes)
+        headers.extend(federation.counted_classes)
     rows = []
     for client in range(shown):
         sizes = [
             part.sizes[client] for part in (federation.train, federation.validation, federation.client_test)
         ]
-        cells = [*sizes, int((counts[client] > 0).sum()), *(counts[client] if wide else ())]
+        held = int((counts[client] > 0).sum()) if foreground is None else f"{foreground[client]:.1%}"
+        cells = [*sizes, held, *(counts[client] if wide else ())]
         rows.append([federation.names[client], *(str(cell) for cell in cells)])
     say()
-    table(headers, rows, title="training rows of each class")
+    table(
+        headers,
+        rows,
+        title="training rows of each class" if foreground is None else "rows, and share of foreground pixels",
+    )
     if clients > shown:
         say(f"... and {clients - shown} more clients.")

@@ -6,29 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedbal.cli_columns import Columns, columns_of
 from fedbal.cli_measures import print_measures
 from fedbal.terminal import MISSING, duration, megabytes, number, say, table, warn
 
 LAST_ROUNDS = 5
-COLUMNS = (
-    ("accuracy", "accuracy"),
-    ("balanced accuracy", "balanced_accuracy"),
-    ("macro-F1", "macro_f1"),
-    ("worst class", "worst_class_recall"),
-)
 
 
 def print_result(summary: Mapping[str, Any], directory: Path, *, quiet: bool = False) -> None:
     """Print the final table and the run directory; quiet: one line."""
     final = summary.get("final") or {}
-    shown = [number(final.get(key)) for _, key in COLUMNS]
+    columns = columns_of(final)
+    shown = [number(final.get(key)) for _, key in columns]
     if quiet:
-        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(COLUMNS, shown, strict=True))
+        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(columns, shown, strict=True))
         say(f"{summary['strategy']}: {summary['rounds']} rounds, {measured}; {directory}")
     else:
-        headers = ["strategy", "rounds", *(word for word, _ in COLUMNS), "time", "traffic"]
+        headers = ["strategy", "rounds", *(word for word, _ in columns), "time", "traffic"]
         rows = [[str(summary["strategy"]), str(summary["rounds"]), *shown, *_costs(summary)]]
-        table(headers, rows + _late_means(summary))
+        table(headers, rows + _late_means(summary, columns))
         say(f"run directory: {directory}")
     _warn_if_diverged(summary)
 
@@ -54,13 +50,13 @@ def show_run(directory: Path) -> None:
         say(f"go on with: fedbal run --resume {directory}")
 
 
-def _late_means(summary: Mapping[str, Any]) -> list[list[str]]:
+def _late_means(summary: Mapping[str, Any], columns: Columns) -> list[list[str]]:
     """Return the row with the means over the last 10 % of the rounds, if these are more than the last one."""
     late = summary.get("last_10_percent")
     if not late or late["evaluated"] < 2:
         return []
     name = f"mean of rounds {late['from_round']} to {late['to_round']}"
-    return [[name, str(late["evaluated"]), *(number(late.get(key)) for _, key in COLUMNS), MISSING, MISSING]]
+    return [[name, str(late["evaluated"]), *(number(late.get(key)) for _, key in columns), MISSING, MISSING]]
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:
@@ -72,8 +68,9 @@ def _costs(summary: Mapping[str, Any]) -> list[str]:
 def _print_totals(summary: Mapping[str, Any]) -> None:
     time, traffic = _costs(summary)
     say()
-    for name, _, *means, _, _ in _late_means(summary):
-        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(COLUMNS, means, strict=True))
+    columns = columns_of(summary.get("final"))
+    for name, _, *means, _, _ in _late_means(summary, columns):
+        measured = ", ".join(f"{word} {value}" for (word, _), value in zip(columns, means, strict=True))
         say(f"{name}: {measured}")
     say(f"in all: {time}, {traffic}")
     _warn_if_diverged(summary)
@@ -89,14 +86,15 @@ def _warn_if_diverged(summary: Mapping[str, Any]) -> None:
 
 def _print_rounds(rounds: Sequence[Mapping[str, Any]]) -> None:
     say()
-    headers = ["round", *(word for word, _ in COLUMNS), "loss", "replied", "time", "traffic"]
+    columns = columns_of(next((row["test"] for row in rounds if row.get("test")), None))
+    headers = ["round", *(word for word, _ in columns), "loss", "replied", "time", "traffic"]
     rows = []
     for row in rounds[-LAST_ROUNDS:]:
         test = row.get("test") or {}
         sent = [row.get("bytes_up"), row.get("bytes_down")]
         total = None if None in sent else sum(value or 0 for value in sent)
         replied = f"{number(row.get('replied'))} of {number(row.get('sampled'))}"
-        scores = [number(test.get(key)) for _, key in COLUMNS]
+        scores = [number(test.get(key)) for _, key in columns]
         rest = [number(test.get("loss")), replied, duration(row.get("seconds")), megabytes(total)]
         rows.append([str(row["round"]), *scores, *rest])
     table(headers, rows, title=f"last {len(rows)} rounds" if len(rows) > 1 else "last round")

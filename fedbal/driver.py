@@ -80,7 +80,7 @@ def drive(
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
     start = _open(directory, scenario, assembly, resuming)
-    journal = Journal(directory, observer, Totals(**start.progress))
+    journal = Journal(directory, observer, Totals(**start.progress), headline=assembly.test.measures.headline)
     observer.started(scenario, directory.path, start.round + 1)
     try:
         fitted = _fit(directory, assembly, grid, journal, start.round)
@@ -143,7 +143,7 @@ def _loop(
         systems=assembly.systems,
         schedule=assembly.schedule,
         test=test,
-        num_classes=assembly.federation.dataset.num_classes,
+        measures=test.measures,
         journal=journal,
         signals=signals,
         preprocess=None if fitted is None else fitted.record(),
@@ -240,12 +240,14 @@ def _clients_table(assembly: Assembly) -> str:
     counts = federation.label_counts()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    classes = [f"class_{name}" for name in federation.dataset.classes]
+    classes = [f"class_{name}" for name in federation.counted_classes]
     attributes = {"samples_per_second": assembly.systems.speeds}
     if federation.shift is not None:
         attributes[federation.shift.column] = federation.shift.strengths
     if federation.label_noise is not None:
         attributes["label_noise"] = federation.label_noise
+    if (foreground := federation.foreground()) is not None:
+        attributes["foreground"] = foreground
     writer.writerow(["client", "train", "validation", "client_test", *attributes, *classes])
     sizes = np.stack([federation.train.sizes, federation.validation.sizes, federation.client_test.sizes], 1)
     for index, (row, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
@@ -256,7 +258,7 @@ def _clients_table(assembly: Assembly) -> str:
 
 def _heterogeneity(assembly: Assembly) -> dict[str, Any]:
     federation = assembly.federation
-    named = {"clients": list(federation.names), "classes": list(federation.dataset.classes)}
+    named = {"clients": list(federation.names), "classes": list(federation.counted_classes)}
     return {**named, **describe(federation).to_dict()}
 
 

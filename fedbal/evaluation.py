@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
-from numpy.typing import NDArray
 from torch import nn
 
 from clients.data import Split
 from clients.training import predict
 from fedbal import protocol
-from fedbal.fairness import ClientScore, client_spread
 from fedbal.groups import ClassGroups
-from fedbal.metrics import Confusion
-from fedbal.posthoc import posthoc_numbers
+from fedbal.measures.base import Evaluated, Measures
 from fedbal.protocol import Arrays
-from fedbal.views import global_numbers
 
 
 @dataclass(frozen=True)
@@ -34,44 +29,25 @@ class GlobalTest:
         The model's structure.
     split : Split
         Test rows.
-    groups : ClassGroups
-        Many, medium and few, by the global training counts.
+    measures : Measures
+        What is measured on the task.
+    groups : ClassGroups, optional
+        Many, medium and few, by the global training counts; classification only.
     posthoc : float, optional
         Strength of a post-hoc logit adjustment to report beside the model's own predictions.
     """
 
     model: nn.Module
     split: Split
-    groups: ClassGroups
+    measures: Measures[Any]
+    groups: ClassGroups | None = None
     posthoc: float | None = None
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
         """Return the metrics of a global model, the ``test`` object of a round."""
-        classes = len(self.groups.counts)
         device = self.split.pool.device
         state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
-        logits, truth = torch.empty((0, classes)), torch.empty(0, dtype=torch.int64)
-        loss = torch.zeros((), dtype=torch.float64, device=device)
-        parts = []
-        for scores, labels in predict(self.model, state, self.split):
-            loss += nn.functional.cross_entropy(scores, labels, reduction="sum").to(torch.float64)
-            parts.append((scores.cpu(), labels.cpu()))
-        if parts:
-            logits, truth = (torch.cat(column) for column in zip(*parts, strict=True))
-        confusion = Confusion.of(truth, logits.argmax(1), classes, float(loss))
-        numbers = global_numbers(confusion, logits.numpy(), truth.numpy(), self.groups)
-        if self.posthoc is not None:
-            numbers["posthoc"] = posthoc_numbers(logits.numpy(), truth.numpy(), self.groups, self.posthoc)
-        return numbers
-
-
-class Evaluated(NamedTuple):
-    """What one client's evaluation came to."""
-
-    received: ClientScore
-    """The model it received."""
-    personal: ClientScore | None
-    """Its own, if its update makes one."""
+        return self.measures.test(predict(self.model, state, self.split), self.groups, self.posthoc)
 
 
 def evaluate_on_clients(
@@ -79,7 +55,7 @@ def evaluate_on_clients(
     nodes: Sequence[int],
     arrays: ArrayRecord,
     server_round: int,
-    num_classes: int,
+    measures: Measures[Any],
     timeout: float | None,
     preprocess: ArrayRecord | None = None,
 ) -> tuple[dict[int, Evaluated], list[Message]]:
@@ -97,7 +73,8 @@ def evaluate_on_clients(
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))
-    scored = {reply.metadata.src_node_id: _evaluated(reply, num_classes) for reply in replies}
+    answered = [reply for reply in replies if not reply.has_error()]
+    scored = {reply.metadata.src_node_id: measures.read(reply.content) for reply in answered}
     return {node: score for node, score in sorted(scored.items()) if score is not None}, replies
 
 
@@ -107,6 +84,7 @@ def client_columns(
     unseen: Collection[int],
     min_samples: int,
     model_round: int,
+    measures: Measures[Any],
 ) -> dict[str, dict[str, Any] | None]:
     """Return the client view of a round: ``fairness``, ``personal`` and ``unseen``.
 
@@ -122,6 +100,8 @@ def client_columns(
         Clients with fewer test samples are left out of the spread.
     model_round : int
         Round after which the evaluated model was made.
+    measures : Measures
+        What is measured on the task.
 
     Returns
     -------
@@ -140,45 +120,6 @@ def client_columns(
         ),
     }
     return {
-        name: {"model_round": model_round, **client_spread(rows, min_samples)} if wanted else None
+        name: {"model_round": model_round, **measures.spread(rows, min_samples)} if wanted else None
         for name, (rows, wanted) in columns.items()
     }
-
-
-def _evaluated(reply: Message, num_classes: int) -> Evaluated | None:
-    """Decode a reply; None for one that contradicts itself."""
-    if reply.has_error():
-        return None
-    metrics = protocol.metrics_of(reply.content)
-    values = [metrics.get(key) for key in (protocol.NUM_EXAMPLES, protocol.CORRECT, protocol.LOSS)]
-    samples, correct, loss = (value if isinstance(value, int | float) else -1 for value in values)
-    if not 0 <= correct <= samples:
-        return None
-    extras = reply.content.config_records.get(protocol.EXTRAS, ConfigRecord())
-    try:
-        confusion = _confusion(extras.get(protocol.CONFUSION), num_classes, int(samples))
-        own = _confusion(extras.get(protocol.PERSONAL + protocol.CONFUSION), num_classes, int(samples))
-    except (ValueError, TypeError):
-        return None
-    if confusion is not None and int(np.trace(confusion)) != correct:
-        return None
-    received = ClientScore(int(samples), int(correct), float(loss), confusion)
-    if own is None:
-        return Evaluated(received, None)
-    own_loss = extras.get(protocol.PERSONAL + protocol.LOSS)
-    measured = float(own_loss) if isinstance(own_loss, int | float) else float("nan")
-    return Evaluated(received, ClientScore(int(samples), int(np.trace(own)), measured, own))
-
-
-def _confusion(pairs: object, num_classes: int, samples: int) -> NDArray[np.int64] | None:
-    """Decode (cell, count) pairs; raises ``ValueError`` for cells or counts that cannot be."""
-    if pairs is None:
-        return None
-    cells, counts = np.asarray(pairs, np.int64).reshape(-1, 2).T
-    if (counts < 0).any() or counts.sum() != samples:
-        raise ValueError(f"confusion counts must be >= 0 and sum to {samples}")
-    if ((cells < 0) | (cells >= num_classes**2)).any():
-        raise ValueError(f"confusion cells must be in 0 .. {num_classes**2 - 1}")
-    matrix = np.zeros(num_classes**2, np.int64)
-    np.add.at(matrix, cells, counts)
-    return matrix.reshape(num_classes, num_classes)

@@ -21,7 +21,7 @@ from fedbal.model_card import model_card
 from fedbal.registry import unknown_name
 from fedbal.results import disk_errors, write_atomically
 from fedbal.seeding import stream
-from fedbal.trained import Deployable, Trained, open_trained
+from fedbal.trained import Deployable, Trained, open_trained, require_classes
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 TOLERANCE = 1e-4
@@ -50,13 +50,14 @@ def export(directory: str | Path, form: str, out: str | Path | None = None) -> t
     Raises
     ------
     UsageError
-        The format is unknown, its packages are missing, or the file exists.
+        The format is unknown, its packages are missing, the run's outputs are masks, or the file exists.
     RunError
         The export cannot be made, or does not give the model's numbers.
     """
     if form not in SUFFIXES:
         raise UsageError(unknown_name("format", form, SUFFIXES))
     trained = open_trained(directory)
+    require_classes(trained, "fedbal export writes a model and a card for classes")
     path = Path(out) if out is not None else trained.reader.path / "export" / f"model{SUFFIXES[form]}"
     card = path.with_name(f"{path.name}.md")
     for each in (path, card):

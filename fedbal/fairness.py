@@ -27,6 +27,22 @@ class ClientScore(NamedTuple):
     confusion: NDArray[np.int64] | None = None
     """Counts (C, C) by true (row) and predicted class (column); None when the client did not send them."""
 
+    @property
+    def value(self) -> float | None:
+        """Accuracy, None without samples."""
+        return self.correct / self.n if self.n else None
+
+
+class Between(TypedDict):
+    """How a score, a fraction in [0, 1], differs between clients; all None without any."""
+
+    mean: float | None
+    weighted_mean: float | None
+    std: float | None
+    worst_10_percent: float | None
+    best_10_percent: float | None
+    range: float | None
+
 
 class ClientSpread(TypedDict):
     """The client view: how accuracy, a fraction in [0, 1], differs between clients."""
@@ -100,29 +116,57 @@ def client_spread(rows: Iterable[ClientScore], min_samples: int = 30) -> ClientS
         note=None,
     )
     if not counted:
-        largest = max((row.n for row in everyone), default=0)
-        spread["note"] = (
-            f"no client has {min_samples} test samples (the largest has {largest}), so there is no spread "
-            f"between clients; the pooled numbers are over all of them."
-        )
+        spread["note"] = too_small((row.n for row in everyone), min_samples)
         return spread
     n = np.array([row.n for row in counted], dtype=np.float64)
     accuracy = np.array([row.correct for row in counted], dtype=np.float64) / n
-    ordered = np.sort(accuracy)
-    tenth = spread["tenth"]
-    spread["mean"] = float(accuracy.mean())
-    spread["weighted_mean"] = float(accuracy @ n / n.sum())
+    spread.update(between(accuracy, n, accuracy * (1 - accuracy) / np.maximum(n - 1, 1)))  # type: ignore[typeddict-item]
     if all(row.confusion is not None for row in counted):
         spread["mean_balanced_accuracy"] = mean_of_known(
             balanced_accuracy(row.confusion) for row in counted if row.confusion is not None
         )
-    spread["worst_10_percent"] = float(ordered[:tenth].mean())
-    spread["best_10_percent"] = float(ordered[-tenth:].mean())
-    spread["range"] = float(ordered[-1] - ordered[0])
-    if len(accuracy) > 1:
-        chance = accuracy * (1 - accuracy) / np.maximum(n - 1, 1)
-        spread["std"] = math.sqrt(max(0.0, float(accuracy.var(ddof=1) - chance.mean())))
     return spread
+
+
+def between(values: NDArray[np.float64], n: NDArray[np.float64], chance: NDArray[np.float64]) -> Between:
+    """Return how a score differs between clients.
+
+    Parameters
+    ----------
+    values : ndarray, (clients,)
+        Score of each client, in [0, 1].
+    n : ndarray, (clients,)
+        Its test samples, > 0.
+    chance : ndarray, (clients,)
+        Sampling variance of its score; the mean of these is taken off the variance between clients.
+    """
+    if not len(values):
+        return Between(
+            mean=None,
+            weighted_mean=None,
+            std=None,
+            worst_10_percent=None,
+            best_10_percent=None,
+            range=None,
+        )
+    ordered, tenth = np.sort(values), math.ceil(len(values) / 10)
+    several = len(values) > 1
+    return Between(
+        mean=float(values.mean()),
+        weighted_mean=float(values @ n / n.sum()),
+        std=math.sqrt(max(0.0, float(values.var(ddof=1) - chance.mean()))) if several else None,
+        worst_10_percent=float(ordered[:tenth].mean()),
+        best_10_percent=float(ordered[-tenth:].mean()),
+        range=float(ordered[-1] - ordered[0]),
+    )
+
+
+def too_small(sizes: Iterable[int], min_samples: int) -> str:
+    """Say why there is no spread between clients with so many test samples."""
+    return (
+        f"no client has {min_samples} test samples (the largest has {max(sizes, default=0)}), so there is no "
+        f"spread between clients; the pooled numbers are over all of them."
+    )
 
 
 def _summed(rows: Sequence[ClientScore]) -> NDArray[np.int64] | None:

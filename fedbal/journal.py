@@ -12,8 +12,8 @@ from flwr.app import Message, RecordDict
 
 from fedbal import checkpoint
 from fedbal.checkpoint import Snapshot
-from fedbal.fairness import ClientScore
 from fedbal.fingerprints import chain
+from fedbal.measures.base import ClientResult
 from fedbal.observer import Observer
 from fedbal.population import Population
 from fedbal.protocol import Arrays
@@ -43,8 +43,8 @@ class Totals:
     class_counts: list[int] | None = None
     """Training samples of each class over all clients, if a loss asks for them."""
 
-    def add(self, row: Mapping[str, Any], arrays: Arrays) -> None:
-        """Take a round's row into account."""
+    def add(self, row: Mapping[str, Any], arrays: Arrays, headline: str = "balanced_accuracy") -> None:
+        """Take a round's row into account; the best round is the one with the highest ``headline``."""
         self.seconds += row["seconds"]
         self.simulated_seconds += row["simulated_seconds"]
         self.bytes_up += row["bytes_up"]
@@ -52,11 +52,11 @@ class Totals:
         test = row["test"]
         if test is not None:
             self.last_test = dict(test)
-            score = test["balanced_accuracy"]
-            if score is not None and (self.best is None or score > self.best["balanced_accuracy"]):
+            score = test[headline]
+            if score is not None and (self.best is None or score > self.best[headline]):
                 self.best = {"round": row["round"], **test}
-            # A test set without samples has no accuracy either.
-            self.diverged |= test["loss"] is None and test["accuracy"] is not None
+            # A test set without samples has no loss either.
+            self.diverged |= test["loss"] is None and test["samples"] > 0
         if not all(np.isfinite(value).all() for value in arrays.values()):
             self.diverged = True
 
@@ -72,10 +72,19 @@ class Journal:
         Who watches.
     totals : Totals
         Totals up to the round from which the run starts.
+    headline : str
+        Metric of a test by which the best round is found.
     """
 
-    def __init__(self, directory: RunDirectory, observer: Observer, totals: Totals) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        observer: Observer,
+        totals: Totals,
+        headline: str = "balanced_accuracy",
+    ) -> None:
         self.directory = directory
+        self._headline = headline
         self.totals = totals
         self.latest: Snapshot | None = None
         self._observer = observer
@@ -101,7 +110,7 @@ class Journal:
         totals.batches = chain(totals.batches, row["round"], batches)
         self.directory.append(CLIENTS, clients)
         row["seconds"] = time.perf_counter() - started
-        totals.add(row, arrays)
+        totals.add(row, arrays, self._headline)
         lost = sum("non-finite" in (entry["reason"] or "") for entry in clients)
         totals.diverged |= 2 * lost > row["replied"]
         self.directory.append(ROUNDS, [row])
@@ -140,10 +149,14 @@ def client_rows(
     directives: Mapping[int, Directive],
     replies: Sequence[Message],
     report: RoundReport,
-    scores: Mapping[int, ClientScore],
+    scores: Mapping[int, ClientResult],
     seconds: Mapping[int, float],
+    metric: str = "accuracy",
 ) -> list[dict[str, Any]]:
-    """Return one row for each client of the cohort: what it did and what the rule made of it."""
+    """Return one row for each client of the cohort: what it did and what the rule made of it.
+
+    ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``.
+    """
     answered = {reply.metadata.src_node_id: reply for reply in replies}
     rows = []
     for node in cohort:
@@ -167,7 +180,7 @@ def client_rows(
                 "reason": reason,
                 "weight": report.weights.get(node),
                 "local_work": directive.work,
-                "received_accuracy": score.correct / score.n if score and score.n else None,
+                f"received_{metric}": score.value if score else None,
                 "test_samples": score.n if score else None,
                 **report.diagnostics.get(node, {}),
                 "seconds": seconds.get(node) if reply is not None else None,

@@ -20,11 +20,12 @@ from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
 from fedbal.class_counts import ClassCounts, ask_class_counts
 from fedbal.errors import RunError
-from fedbal.evaluation import Evaluated, client_columns, evaluate_on_clients
+from fedbal.evaluation import client_columns, evaluate_on_clients
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, client_rows
+from fedbal.measures.base import Evaluated, Measures
 from fedbal.offered import OfferedGrid
 from fedbal.population import Population
 from fedbal.protocol import Arrays, to_arrays, to_record
@@ -84,8 +85,8 @@ class RoundLoop:
         Rounds and evaluation.
     test : callable
         Evaluates a model on the global test set.
-    num_classes : int
-        Classes of the task.
+    measures : Measures
+        What is measured on the task.
     journal : Journal
         Records every round.
     signals : Signals
@@ -108,7 +109,7 @@ class RoundLoop:
         systems: Systems,
         schedule: Schedule,
         test: Callable[[Arrays], dict[str, Any]],
-        num_classes: int,
+        measures: Measures[Any],
         journal: Journal,
         signals: Signals,
         asks_counts: bool = False,
@@ -122,7 +123,7 @@ class RoundLoop:
         self._systems = systems
         self._schedule = schedule
         self._test = test
-        self._num_classes = num_classes
+        self._measures = measures
         self._journal = journal
         self._signals = signals
         self._asks_counts = asks_counts
@@ -188,7 +189,15 @@ class RoundLoop:
                     columns[name] = {**(columns[name] or {}), "final": final}
         scores = {node: score.received for node, score in received.items()}
         rows = client_rows(
-            server_round, cohort, self._population, directives, replies, report, scores, seconds
+            server_round,
+            cohort,
+            self._population,
+            directives,
+            replies,
+            report,
+            scores,
+            seconds,
+            self._measures.client_metric,
         )
         row = {
             "round": server_round,
@@ -227,7 +236,9 @@ class RoundLoop:
     def _count_classes(self) -> None:
         """Ask the clients that train for their class counts; its bytes are counted in the next round."""
         nodes = self._population.nodes
-        self._counted = ask_class_counts(self._grid, nodes, self._num_classes, self._schedule.timeout)
+        self._counted = ask_class_counts(
+            self._grid, nodes, self._measures.num_classes, self._schedule.timeout
+        )
         if not any(self._counted.counts):
             reason = next(iter(self._counted.missing.values()), "they have no samples")
             raise RunError(f"no client gave its class counts, which the loss needs (prior: global): {reason}")
@@ -325,7 +336,7 @@ class RoundLoop:
             testers,
             record,
             server_round,
-            self._num_classes,
+            self._measures,
             self._schedule.timeout,
             self._preprocess,
         )
@@ -337,7 +348,7 @@ class RoundLoop:
         self, testers: Sequence[int], scores: Mapping[int, Evaluated], model_round: int
     ) -> dict[str, dict[str, Any] | None]:
         unseen, smallest = self._population.unseen, self._schedule.min_client_samples
-        return client_columns(testers, scores, unseen, smallest, model_round)
+        return client_columns(testers, scores, unseen, smallest, model_round, self._measures)
 
 
 def _bytes(messages: Sequence[Message]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedbal import __version__
 from fedbal.data.heterogeneity import measure
+from fedbal.groups import ClassGroups
 from fedbal.results import CLIENTS_TABLE
 from fedbal.task import Task
 from fedbal.terminal import number
@@ -103,7 +104,7 @@ def _prepared(task: Task, form: str) -> str:
 
 def _data(trained: Trained) -> str:
     task, data = trained.task, trained.scenario.resolved()["data"]
-    counts = task.groups.counts
+    counts = _groups(task).counts
     rows = [
         [name, count, f"{100.0 * count / max(sum(counts), 1):.1f} %"]
         for name, count in zip(task.classes, counts, strict=True)
@@ -112,6 +113,11 @@ def _data(trained: Trained) -> str:
     by = data["partition"]["name"]
     head = f"Data set `{data['dataset']}`{where}, divided by `{by}`; {sum(counts)} training rows."
     return f"{head}\n\n{_table(['class', 'training rows', 'share'], rows)}"
+
+
+def _groups(task: Task) -> ClassGroups:
+    assert task.groups is not None, "models of masks are not exported"
+    return task.groups
 
 
 def _heterogeneity(trained: Trained) -> str:
@@ -146,7 +152,7 @@ def _metrics(trained: Trained, summary: dict[str, Any]) -> str:
     classes = [
         [name, count, number(recall), number(precision)]
         for name, count, recall, precision in zip(
-            trained.task.classes, trained.task.groups.counts, recalls, precisions, strict=False
+            trained.task.classes, _groups(trained.task).counts, recalls, precisions, strict=False
         )
     ]
     return "\n\n".join(
@@ -174,7 +180,7 @@ def _fairness(trained: Trained) -> list[str]:
 
 def _limits(trained: Trained, summary: dict[str, Any]) -> str:
     task = trained.task
-    few = [task.classes[label] for label in task.groups.members["few"]]
+    few = [task.classes[label] for label in _groups(task).members["few"]]
     lines = [
         "- It knows these classes only and answers with one of them for any input.",
         "- The numbers hold for data like the test set; with other class shares accuracy and calibration change, "

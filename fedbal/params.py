@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from fedbal.measures.names import EVERY_TASK, TaskName
+
 
 class Params(BaseModel):
     """Declared parameters of one component (a rule, an update, a partition, a model, ...).
@@ -21,6 +23,10 @@ class Params(BaseModel):
     def kwargs(self) -> dict[str, Any]:
         """Return the constructor arguments: every field except the name."""
         return {key: value for key, value in self if key not in ("name", "dataset")}
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks that the component can be used on; here every one."""
+        return EVERY_TASK
 
 
 class CustomParams(BaseModel):

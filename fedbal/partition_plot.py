@@ -19,7 +19,7 @@ def draw(federation: Federation, path: Path) -> None:
     Raises
     ------
     UsageError
-        matplotlib is not installed, or it does not know the suffix of ``path``.
+        Rows are masks, matplotlib is not installed, or it does not know the suffix of ``path``.
     RunError
         The file cannot be written.
     """
@@ -29,6 +29,11 @@ def draw(federation: Federation, path: Path) -> None:
     except ImportError as error:
         raise UsageError("--plot needs matplotlib: pip install 'fedbal[report]'.") from error
     counts = federation.label_counts()
+    if not counts.shape[1]:
+        raise UsageError(
+            f"--plot draws the classes of each client, and {federation.dataset.name} has masks (segmentation); "
+            "leave --plot out."
+        )
     clients, classes = counts.shape
     figure = Figure(figsize=(min(16.0, 4.0 + 0.25 * clients), 4.5), layout="constrained")
     axes = figure.add_subplot()

@@ -22,7 +22,7 @@ from fedbal.evaluation import GlobalTest
 from fedbal.results import disk_errors, write_atomically
 from fedbal.scenario import Scenario, from_mapping
 from fedbal.task import Task
-from fedbal.trained import Trained, open_trained
+from fedbal.trained import Trained, open_trained, require_classes
 
 
 def evaluate(
@@ -66,7 +66,8 @@ def evaluate(
         x, y = _test_set(trained, block, overrides)
     module = trained.deployable()
     arrays = {name: value.numpy() for name, value in module.state_dict().items()}
-    test = GlobalTest(module, Split(Pool(x, y), np.arange(len(y))), trained.task.groups)
+    task = trained.task
+    test = GlobalTest(module, Split(Pool(x, y), np.arange(len(y))), task.measures, task.groups)
     return test(arrays)
 
 
@@ -90,12 +91,13 @@ def predict(directory: str | Path, data: str | Path, out: str | Path) -> int:
     Raises
     ------
     UsageError
-        Features or shapes are not those of the run, or ``out`` exists.
+        Features or shapes are not those of the run, the run's outputs are masks, or ``out`` exists.
     """
     path = Path(out)
     if path.exists():
         raise UsageError(f"{path} exists; choose another --out, nothing is overwritten.")
     trained = open_trained(directory)
+    require_classes(trained, "fedbal predict writes a class a row")
     rows = _rows(trained.task, Path(data), None)
     shares = probabilities(trained.logits(rows.x))
     text = io.StringIO()
@@ -131,6 +133,7 @@ def _block(data: str) -> dict[str, Any] | None:
 
 
 def _labelled(trained: Trained, path: Path, label: str | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    require_classes(trained, "a file of --data holds a class a row")
     column = label or getattr(trained.scenario.data, "label", "y")
     rows = _rows(trained.task, path, column)
     assert rows.y is not None
@@ -154,6 +157,7 @@ def _test_set(
     _require_unseen(trained, scenario, dataset)
     _require_same("classes", dataset.classes, trained.task.classes)
     _require_same("shape of an input", dataset.input_shape, trained.task.input_shape)
+    _require_same("shape of a label", dataset.target_shape, trained.task.target_shape)
     _require_same("features", dataset.features, trained.task.features)
     if not len(dataset.y_test):
         raise UsageError(f"{dataset.name} has no test rows.")

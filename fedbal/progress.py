@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedbal.cli_columns import SHORT, columns_of
 from fedbal.observer import Silent
 from fedbal.terminal import duration, is_terminal, number, say, warn
 
@@ -127,5 +128,5 @@ def scores(row: Mapping[str, Any]) -> str:
     test = row.get("test") or {}
     if not test:
         return "not evaluated"
-    shown = (("accuracy", "accuracy"), ("balanced", "balanced_accuracy"), ("loss", "loss"))
+    shown = (*columns_of(test, SHORT), ("loss", "loss"))
     return "  ".join(f"{word} {number(test.get(key), 3)}" for word, key in shown)

@@ -29,6 +29,7 @@ from fedbal.scenario_blocks import (
 from fedbal.scenario_errors import check_plain, collect, explain, show
 from fedbal.scenario_files import find_scenario, is_shipped, shipped
 from fedbal.scenario_schema import TAGS, finish
+from fedbal.scenario_tasks import task_problems
 from fedbal.yaml_dump import dump
 from fedbal.yaml_source import read
 from strategies import STRATEGIES
@@ -201,16 +202,18 @@ def _absolute_path(document: Document, block: str, base: Path, shipped_file: boo
 def _cross_checks(scenario: Scenario, document: Document) -> list[Problem]:
     """Check what concerns more than one block and is known before the data are read."""
     assert isinstance(scenario.data, DataBlock)
+    source = str(getattr(scenario.data, "dataset", "")) or type(scenario.data).__name__
+    problems = task_problems(scenario, scenario.data.task, source, document)
     clients = getattr(scenario.data.partition, "clients", None)
     size = scenario.cohort.size
     if clients is None or size is None or size <= clients:
-        return []
+        return problems
     location = ("cohort", "size")
     message = (
         f"got {size}; at most the number of clients, data.partition.clients = {clients}; "
         "lower the one or raise the other."
     )
-    return [Problem(document.mark(location), location, message)]
+    return [*problems, Problem(document.mark(location), location, message)]
 
 
 __all__ = ["Scenario", "find_scenario", "from_mapping", "json_schema", "load", "shipped"]

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from clients import LOSSES, OPTIMIZERS, UPDATES
 from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
+from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 from strategies import AVAILABILITIES
 from strategies.parts import UniformAvailabilityParams
@@ -175,6 +176,10 @@ class SystemsBlock(Params):
 class GroupsBlock(Params):
     """What makes a class many-, medium- or few-shot, by the global training counts."""
 
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class; what says nothing concerns nobody."""
+        return CLASSIFICATION if self != GroupsBlock() else super().for_tasks()
+
     rule: Literal["auto", "counts", "share"] = Field(
         "auto",
         description="By training samples, or by cumulative share of the classes from common to rare; auto: "
@@ -199,6 +204,10 @@ class GroupsBlock(Params):
 
 class PosthocBlock(Params):
     """Post-hoc logit adjustment of the test predictions."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
 
     tau: Annotated[float, Field(ge=0.0)] = Field(
         1.0, description="Strength, >= 0; 0 leaves the predictions as they are."

@@ -12,6 +12,9 @@ from typing import Any, Self
 
 from fedbal.data.dataset import Dataset, Scaling
 from fedbal.groups import ClassGroups
+from fedbal.measures import measures_for
+from fedbal.measures.base import Measures
+from fedbal.measures.names import TaskName
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,12 @@ class Task:
         From stored values to model inputs.
     features : tuple of str
         Name of each value of a vector, in order; empty for images.
-    groups : ClassGroups
-        Many, medium and few, with the training samples of each class.
+    groups : ClassGroups, optional
+        Many, medium and few, with the training samples of each class; None for masks.
     preparation : Preparation, optional
         What ``data.preprocess`` came to over the federation.
+    target_shape : tuple of int
+        ``()`` for a class a row, ``(height, width)`` for a mask.
     """
 
     classes: tuple[str, ...]
@@ -53,11 +58,22 @@ class Task:
     dtype: str
     scaling: Scaling
     features: tuple[str, ...]
-    groups: ClassGroups
+    groups: ClassGroups | None
     preparation: Preparation | None = None
+    target_shape: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> TaskName:
+        """What the outputs are."""
+        return "segmentation" if self.target_shape else "classification"
+
+    @property
+    def measures(self) -> Measures[Any]:
+        """What is measured of the model."""
+        return measures_for(self.kind, len(self.classes))
 
     @classmethod
-    def of(cls, dataset: Dataset, groups: ClassGroups, preparation: Preparation | None = None) -> Self:
+    def of(cls, dataset: Dataset, groups: ClassGroups | None, preparation: Preparation | None = None) -> Self:
         """Return the task of a data set."""
         return cls(
             dataset.classes,
@@ -67,6 +83,7 @@ class Task:
             dataset.features,
             groups,
             preparation,
+            dataset.target_shape,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,11 +100,14 @@ class Task:
             str(values["dtype"]),
             Scaling(scaling["divide"], tuple(scaling["mean"]), tuple(scaling["std"])),
             tuple(values["features"]),
-            ClassGroups(
+            None
+            if groups is None
+            else ClassGroups(
                 groups["rule"],
                 (groups["bounds"][0], groups["bounds"][1]),
                 dict(groups["members"]),
                 tuple(groups["counts"]),
             ),
             None if prepared is None else Preparation(**{key: tuple(part) for key, part in prepared.items()}),
+            tuple(values.get("target_shape", ())),
         )

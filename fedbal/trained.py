@@ -106,14 +106,15 @@ class Trained:
         Returns
         -------
         numpy.ndarray
-            ``(n, classes)`` float32.
+            ``(n, classes)`` float32, for masks ``(n, classes, height, width)``.
         """
         module = self.deployable()
         parts = [
             module(torch.from_numpy(np.ascontiguousarray(x[start : start + BATCH]))).numpy()
             for start in range(0, len(x), BATCH)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.task.classes)), np.float32)
+        empty = (0, len(self.task.classes), *self.task.target_shape)
+        return np.concatenate(parts) if parts else np.empty(empty, np.float32)
 
 
 def open_trained(directory: str | Path) -> Trained:
@@ -149,12 +150,23 @@ def open_trained(directory: str | Path) -> Trained:
     chosen = getattr(scenario.data, "preprocess", None)
     if task.preparation is not None and chosen is not None and chosen.impute == "none":
         task = replace(task, preparation=replace(task.preparation, fill=()))
-    network = build(scenario.model, task.input_shape, len(task.classes), scenario.seed.init)
+    network = build(
+        scenario.model, task.input_shape, len(task.classes), scenario.seed.init, task.target_shape
+    )
     try:
         network.load_state_dict(_without_auxiliary(load_file(path), network))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise RunError(f"{path} does not fit the model of {SCENARIO}: {error}.") from error
     return Trained(reader, scenario, task, network.eval())
+
+
+def require_classes(trained: Trained, why: str) -> None:
+    """Refuse a model whose outputs are masks."""
+    if trained.task.target_shape:
+        raise UsageError(
+            f"{why}, and the model of {trained.reader.path} gives masks (segmentation); use it in Python: "
+            "fedbal.trained.open_trained(DIR).logits(images)."
+        )
 
 
 def _without_auxiliary(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -88,12 +88,15 @@ class VirtualClients:
             schedule=create(SCHEDULES, self.schedule),
             options=self.options,
             preprocess=self.preprocess,
+            task=dataset.task,
         )
 
     def network(self) -> nn.Module:
         """Return the model with its initial tensors, on the CPU."""
         dataset = self.federation.dataset
-        network = build(self.model, dataset.input_shape, dataset.num_classes, self.init_seed)
+        network = build(
+            self.model, dataset.input_shape, dataset.num_classes, self.init_seed, dataset.target_shape
+        )
         if self.pretrained is not None:
             self.pretrained.apply(network)
         attach(network, self._update(), dataset.input_shape, self.init_seed)

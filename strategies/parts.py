@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -28,6 +29,10 @@ class UniformWeightingParams(Params):
 
 class DiscoParams(Params):
     """How strongly discrepancy lowers a client's weight."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
 
     a: NonNegative = Field(0.5, description="Weight of the discrepancy, >= 0. a = b = 0 is FedAvg.")
     b: NonNegative = Field(0.1, description="Offset added to every client before clipping at 0, >= 0.")
@@ -105,6 +110,10 @@ class SizeProportionalParams(Params):
 
 class LabelCorrelatedParams(Params):
     """Availability that goes up and down with a client's dominant class."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
 
     name: Literal["label_correlated"] = "label_correlated"
     period: Annotated[float, Field(gt=0.0)] = Field(

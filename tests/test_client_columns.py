@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from clients.app import EVALUATION_DISCLOSURES
 from clients.standard import Standard
-from fedbal.evaluation import Evaluated, client_columns, evaluate_on_clients
+from fedbal.evaluation import client_columns, evaluate_on_clients
 from fedbal.fairness import ClientScore
+from fedbal.measures.base import Evaluated
+from fedbal.measures.classification import Classification
 from fedbal.protocol import CONFUSION, to_record
 from fedbal.results import RunReader
 from fedbal.simulation import resume, run
@@ -160,15 +161,17 @@ def score(n, correct):
 
 
 def test_columns_of_no_answers():
-    columns = client_columns([2, 3], {}, frozenset({3}), 30, 1)
+    columns = client_columns([2, 3], {}, frozenset({3}), 30, 1, Classification(3))
     assert columns["fairness"]["pooled_n"] == columns["unseen"]["pooled_n"] == 0
     assert columns["personal"] is None
-    assert client_columns([], {}, frozenset(), 30, 1) == {"fairness": None, "personal": None, "unseen": None}
+    assert client_columns([], {}, frozenset(), 30, 1, Classification(3)) == dict.fromkeys(
+        ("fairness", "personal", "unseen")
+    )
 
 
 def test_personal_models_of_some_clients_only():
     scores = {2: Evaluated(score(40, 20), score(40, 36)), 3: Evaluated(score(60, 30), None)}
-    columns = client_columns([2, 3], scores, frozenset(), 30, 7)
+    columns = client_columns([2, 3], scores, frozenset(), 30, 7, Classification(3))
     assert (columns["fairness"]["clients"], columns["fairness"]["mean"]) == (2, 0.5)
     assert (columns["personal"]["clients"], columns["personal"]["mean"]) == (1, 0.9)
     assert columns["personal"]["model_round"] == 7
@@ -191,7 +194,7 @@ class Canned:
 
 
 def evaluated(extras):
-    scores, _ = evaluate_on_clients(Canned(extras), [2], ArrayRecord(), 1, 3, None)
+    scores, _ = evaluate_on_clients(Canned(extras), [2], ArrayRecord(), 1, Classification(3), None)
     return scores.get(2)
 
 
@@ -225,7 +228,7 @@ def test_a_reply_that_contradicts_itself_does_not_count(pairs):
 
 
 def test_the_confusion_counts_are_declared():
-    assert [item.name for item in EVALUATION_DISCLOSURES] == [CONFUSION, "personal-confusion"]
+    assert [item.name for item in Classification.discloses] == [CONFUSION, "personal-confusion"]
 
 
 def test_the_reply_is_as_small_as_the_samples(tmp_path):

@@ -12,7 +12,7 @@ from fedbal.results import RunDirectory, RunReader
 from fedbal.simulation import resume, run
 from tests.scenarios import digits
 
-FINE = {"loss": 1.0, "accuracy": 0.5, "balanced_accuracy": 0.5}
+FINE = {"samples": 10, "loss": 1.0, "accuracy": 0.5, "balanced_accuracy": 0.5}
 
 
 def row(number=1, test=FINE, replied=4):
@@ -34,7 +34,7 @@ def test_a_model_that_is_not_finite():
 
 def test_a_test_loss_that_is_not_finite():
     assert diverged(row(test={**FINE, "loss": None}))
-    nothing_to_test = {"loss": None, "accuracy": None, "balanced_accuracy": None}
+    nothing_to_test = {"samples": 0, "loss": None, "accuracy": None, "balanced_accuracy": None}
     assert not diverged(row(test=nothing_to_test))
 
 

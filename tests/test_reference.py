@@ -54,7 +54,7 @@ def alone(scenario, client):
         local = LocalRound(server_round, state, data, trainer.num_classes, state=RecordDict())
         update = Standard(trainer.update.criterion)
         state, _ = train(trainer.model, update, trainer.optimizer, local, {}, batches)
-    return evaluate(trainer.model, state, data.test, trainer.num_classes)[0]
+    return evaluate(trainer.model, state, data.test, trainer.measures).counts
 
 
 def test_local_only_is_training_each_client_alone(tmp_path):

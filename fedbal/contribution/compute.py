@@ -39,8 +39,8 @@ class Options:
 
     Attributes
     ----------
-    metric : {"accuracy", "balanced_accuracy"}
-        Utility of a model.
+    metric : {"auto", "accuracy", "balanced_accuracy", "dice", "iou"}
+        Utility of a model; auto is Dice for masks, accuracy for classes.
     rows : {"test", "validation"}
         Where it is measured.
     orders : int, optional
@@ -49,7 +49,7 @@ class Options:
         Training seeds of the noise floor, the scenario's own included, >= 1.
     """
 
-    metric: Metric = "accuracy"
+    metric: Metric = "auto"
     rows: Rows = "test"
     orders: int | None = None
     repeats: int = 3
@@ -147,7 +147,7 @@ class _Computation:
             "scenario": self._scenario.name,
             "strategy": self._scenario.strategy.name,
             "rounds": self._scenario.rounds,
-            "metric": options.metric,
+            "metric": self._trainer.metric,
             "rows": options.rows,
             "clients": self._names,
             "samples": self._trainer.samples,
@@ -282,7 +282,7 @@ def _identity(scenario: Scenario, trainer: CoalitionTrainer, options: Options) -
     }
     return {
         "scenario": decides,
-        "metric": options.metric,
+        "metric": trainer.metric,
         "rows": options.rows,
         "partition": assembly.federation.fingerprint(),
         "initial": fingerprints.of_arrays(assembly.complete),

@@ -19,6 +19,7 @@ from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
+from fedbal.measures.names import score_name
 from fedbal.population import Population
 from fedbal.protocol import Arrays
 from fedbal.scenario import Scenario
@@ -26,7 +27,7 @@ from fedbal.virtual import training_pool
 from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler
 
-Metric = Literal["accuracy", "balanced_accuracy"]
+Metric = Literal["auto", "accuracy", "balanced_accuracy", "dice", "iou"]
 Rows = Literal["test", "validation"]
 
 
@@ -43,15 +44,15 @@ class CoalitionTrainer:
         What is trained.
     signals : Signals
         Active signal handlers.
-    metric : {"accuracy", "balanced_accuracy"}
-        Utility of a model.
+    metric : {"auto", "accuracy", "balanced_accuracy", "dice", "iou"}
+        Utility of a model; auto is Dice for masks, accuracy for classes.
     rows : {"test", "validation"}
         Where it is measured: the global test set, or the validation rows of all clients together.
 
     Raises
     ------
     UsageError
-        The scenario cannot be run, or there are no such rows.
+        The scenario cannot be run, its task has no such metric, or there are no such rows.
     RunError
         In a training of everyone, no client's reply could be used.
     """
@@ -59,7 +60,10 @@ class CoalitionTrainer:
     def __init__(self, scenario: Scenario, signals: Signals, metric: Metric, rows: Rows) -> None:
         device = choose_device(scenario.runtime)
         self.assembly = assemble(scenario, device)
-        self.metric = metric
+        try:
+            self.metric = score_name(metric, self.assembly.federation.dataset.task)
+        except ValueError as error:
+            raise UsageError(f"--metric: {error}.") from error
         self._signals = signals
         self._test = _test(self.assembly, rows, device)
         self._nodes = list(self.assembly.population.nodes)
@@ -134,7 +138,7 @@ class CoalitionTrainer:
             systems=assembly.systems,
             schedule=assembly.schedule,
             test=lambda _: {},
-            num_classes=assembly.federation.dataset.num_classes,
+            measures=assembly.test.measures,
             journal=kept,
             signals=self._signals,
             asks_counts=assembly.asks_counts,

@@ -27,6 +27,11 @@ DATASETS = Table(
             "Synthetic(alpha, beta): 60 features, 10 classes, one softmax model per device",
             "Li et al., MLSys 2020",
         ),
+        "blobs": Entry(
+            "fedbal.data.blobs:load",
+            "fedbal.data.params:BlobsData",
+            "generated images of several sites with masks of blobs; sites differ in look and in quality",
+        ),
         "fashion-mnist": Entry(
             "fedbal.data.mnist:load_fashion_mnist",
             "fedbal.data.params:FashionMnistData",

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedbal.measures.names import TaskName
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]
@@ -46,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test rows of one classification task.
+    """Training and test rows of one task: a class a row, or a mask of classes for every image.
 
     Attributes
     ----------
@@ -55,9 +57,9 @@ class Dataset:
     x, x_test : numpy.ndarray
         ``(n, *input_shape)``, uint8 or float32; images are channels first.
     y, y_test : numpy.ndarray
-        ``(n,)`` int64, in ``[0, num_classes)``.
+        Int64 in ``[0, num_classes)``: ``(n,)``, a class a row, or ``(n, height, width)``, one a pixel.
     classes : tuple of str
-        Class names in label order.
+        Class names in label order; of masks, the background first.
     scaling : Scaling
         Applied to float32 batches.
     columns : Mapping[str, numpy.ndarray]
@@ -68,6 +70,8 @@ class Dataset:
         Name of each value of a row that came from a table's columns; empty for images.
     source, licence : str
         Where the data comes from and on what terms.
+    drawn_y : numpy.ndarray, optional
+        Labels as somebody drew them, like ``y``, where they are not the truth: what clients train and validate on.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Dataset:
     source: str = ""
     licence: str = ""
     test_columns: Mapping[str, AnyArray] = field(default_factory=dict)
+    drawn_y: IntArray | None = None
 
     def __post_init__(self) -> None:
         for rows, labels in ((self.x, self.y), (self.x_test, self.y_test)):
@@ -89,13 +94,29 @@ class Dataset:
                 raise ValueError(
                     f"x must be uint8 or float32 and y int64, not {rows.dtype} and {labels.dtype}."
                 )
-            if labels.ndim != 1 or len(rows) != len(labels) or rows.shape[1:] != self.x.shape[1:]:
+            fits = labels.ndim == 1 or (labels.ndim == 3 and labels.shape[1:] == rows.shape[2:])
+            if not fits or len(rows) != len(labels) or rows.shape[1:] != self.x.shape[1:]:
                 raise ValueError(f"x {rows.shape} and y {labels.shape} do not fit together.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row: ``(channels, height, width)`` of an image, ``(d,)`` of a vector."""
         return tuple(int(size) for size in self.x.shape[1:])
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one row's labels: ``()`` for a class, ``(height, width)`` for a mask."""
+        return tuple(int(size) for size in self.y.shape[1:])
+
+    @property
+    def task(self) -> TaskName:
+        """What the labels are."""
+        return "segmentation" if self.target_shape else "classification"
+
+    @property
+    def strata(self) -> IntArray:
+        """What splits keep the shares of, ``(n,)``: the classes; masks are all alike."""
+        return np.zeros(len(self.y), np.int64) if self.target_shape else self.y
 
     @property
     def num_classes(self) -> int:
@@ -107,6 +128,8 @@ class Dataset:
         digest = hashlib.sha256()
         for key, array in [("x", self.x), ("y", self.y), ("x_test", self.x_test), ("y_test", self.y_test)]:
             _update(digest, key, array)
+        if self.drawn_y is not None:
+            _update(digest, "drawn_y", self.drawn_y)
         for key in sorted(self.columns):
             _update(digest, f"column:{key}", self.columns[key])
         digest.update(repr((self.classes, self.scaling)).encode())

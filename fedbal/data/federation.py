@@ -87,11 +87,31 @@ class Federation:
         """Number of clients, those without data included."""
         return len(self.names)
 
+    @property
+    def counted_classes(self) -> tuple[str, ...]:
+        """Classes that rows are counted by; none where rows are masks."""
+        return () if self.dataset.target_shape else self.dataset.classes
+
+    def foreground(self) -> FloatArray | None:
+        """Return the share of foreground pixels in each client's training masks, ``(clients,)``; None for classes.
+
+        A client without training rows has 0.
+        """
+        if not self.dataset.target_shape:
+            return None
+        shares = (self.dataset.y != 0).mean(axis=(1, 2))
+        owner = np.repeat(np.arange(self.num_clients), self.train.sizes)
+        sums = np.bincount(owner, weights=shares[self.train.indices], minlength=self.num_clients)
+        found: FloatArray = sums / np.maximum(self.train.sizes, 1)
+        return found
+
     def label_counts(self, *, clean: bool = False) -> IntArray:
-        """Return the training rows per client and class, ``(clients, classes)``.
+        """Return the training rows per client and class, ``(clients, classes)``; ``(clients, 0)`` for masks.
 
         With label noise they are what the clients see, or, if ``clean``, what is true.
         """
+        if self.dataset.target_shape:
+            return np.zeros((self.num_clients, 0), np.int64)
         classes = self.dataset.num_classes
         labels = self.clean_y if clean and self.clean_y is not None else self.dataset.y
         owner = np.repeat(np.arange(self.num_clients), self.train.sizes)
@@ -141,7 +161,7 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
     if block.long_tail is not None:
         rows = long_tail(dataset.y, dataset.classes, seed=seed, **block.long_tail.kwargs())
     if block.train_rows is not None:
-        rows = rows[subset(dataset.y[rows], block.train_rows, seed)]
+        rows = rows[subset(dataset.strata[rows], block.train_rows, seed)]
     kwargs: dict[str, Any] = partition.kwargs()
     if block.quantity is not None:
         profile = QUANTITIES.load(block.quantity.name)
@@ -172,7 +192,8 @@ def load_federation(block: DataBlock, seed: int, *, base: Path | None = None) ->
         trains = ~np.isin(assignment.owner, unseen)
         grouping = record(group, groups[trains], part[trains], len(dataset.y), len(dataset.y_test))
         federation = replace(federation, grouping=grouping)
-    return _shifted(_with_noise(federation, block.label_noise, seed), block.feature_shift, seed)
+    federation = _with_noise(_as_drawn(federation), block.label_noise, seed)
+    return _shifted(federation, block.feature_shift, seed)
 
 
 def _split(
@@ -185,7 +206,7 @@ def _split(
     seed: int,
 ) -> IntArray:
     """Mark each row as TRAIN, VALIDATION or TEST; all rows of unseen clients are TEST."""
-    labels, classes = dataset.y[rows], dataset.num_classes
+    labels, classes = dataset.strata[rows], dataset.num_classes
     if groups is None:
         part = split(owner, labels, classes, validation=block.validation, test=block.client_test, seed=seed)
     else:
@@ -193,6 +214,16 @@ def _split(
         part = split_groups(owner, labels, groups, classes, **shares, seed=seed, unseen=unseen)
     part[np.isin(owner, unseen)] = TEST
     return part
+
+
+def _as_drawn(federation: Federation) -> Federation:
+    """Let clients train and validate on the labels that were drawn; they are reported on with the true ones."""
+    dataset = federation.dataset
+    if dataset.drawn_y is None:
+        return federation
+    labels = dataset.drawn_y.copy()
+    labels[federation.client_test.indices] = dataset.y[federation.client_test.indices]
+    return replace(federation, dataset=replace(dataset, y=labels, drawn_y=None), clean_y=dataset.y)
 
 
 def _imputes(block: DataBlock) -> bool:

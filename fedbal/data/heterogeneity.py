@@ -13,7 +13,7 @@ from fedbal.data.federation import Federation
 
 @dataclass(frozen=True)
 class Heterogeneity:
-    """Realised heterogeneity of a federation's training rows; NaN where a client has none.
+    """Realised heterogeneity of a federation's training rows; NaN where a client has none, or rows have no class.
 
     Attributes
     ----------
@@ -50,8 +50,24 @@ class Heterogeneity:
 
 
 def describe(federation: Federation) -> Heterogeneity:
-    """Measure a federation's training rows."""
-    return measure(federation.label_counts())
+    """Measure a federation's training rows; masks have sizes only."""
+    counts = federation.label_counts()
+    return measure(counts) if counts.shape[1] else _of_sizes(federation.train.sizes)
+
+
+def _of_sizes(sizes: IntArray) -> Heterogeneity:
+    nowhere = np.full(len(sizes), np.nan)
+    return Heterogeneity(
+        sizes=sizes,
+        counts=np.zeros((len(sizes), 0), np.int64),
+        imbalance_factor=float("nan"),
+        total_variation=nowhere,
+        jensen_shannon=nowhere,
+        global_total_variation=float("nan"),
+        global_jensen_shannon=float("nan"),
+        effective_classes=nowhere,
+        gini=_gini(sizes),
+    )
 
 
 def measure(counts: IntArray) -> Heterogeneity:

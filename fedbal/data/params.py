@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from fedbal.data.blobs_params import BlobsKeys
 from fedbal.data.row_params import LabelNoiseParams, PreprocessParams, ShiftParams
+from fedbal.measures.names import CLASSIFICATION, SEGMENTATION, TaskName
 from fedbal.params import Params
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -25,6 +27,10 @@ SIZED = ("iid", "dirichlet", "dirichlet_client", "pathological")
 
 class LongTailParams(Params):
     """A long tail over the classes of the training data."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
 
     profile: Literal["exponential", "step"] = Field(
         "exponential", description="Class sizes fall exponentially with rank, or in one step."
@@ -61,7 +67,15 @@ class IidParams(ClientsParams):
     name: Literal["iid"] = "iid"
 
 
-class DirichletParams(ClientsParams):
+class ByClassParams(ClientsParams):
+    """A partition that looks at the class of a row."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
+
+
+class DirichletParams(ByClassParams):
     """Each class divided over the clients by Dirichlet shares."""
 
     name: Literal["dirichlet"] = "dirichlet"
@@ -76,28 +90,28 @@ class DirichletParams(ClientsParams):
     )
 
 
-class DirichletClientParams(ClientsParams):
+class DirichletClientParams(ByClassParams):
     """Each client draws its own label proportions."""
 
     name: Literal["dirichlet_client"] = "dirichlet_client"
     alpha: Positive = Field(0.5, description="Concentration per class, > 0; small is more skewed.")
 
 
-class PathologicalParams(ClientsParams):
+class PathologicalParams(ByClassParams):
     """Each client holds exactly k classes."""
 
     name: Literal["pathological"] = "pathological"
     classes_per_client: Count = Field(2, description="Classes per client, 1 to the number of classes.")
 
 
-class ShardsParams(ClientsParams):
+class ShardsParams(ByClassParams):
     """Rows sorted by label, cut into shards."""
 
     name: Literal["shards"] = "shards"
     shards_per_client: Count = Field(2, description="Shards dealt to each client, >= 1.")
 
 
-class Niid2Params(ClientsParams):
+class Niid2Params(ByClassParams):
     """Biased clients beside full clients, all of equal size."""
 
     name: Literal["niid2"] = "niid2"
@@ -184,6 +198,9 @@ QuantityParams = Annotated[
 class DataBlock(Params):
     """What every source's ``data`` block declares beside the source's own keys."""
 
+    task: ClassVar[TaskName] = CLASSIFICATION[0]
+    """What the source's labels are."""
+
     long_tail: LongTailParams | None = Field(None, description="Long tail over the training classes.")
     train_rows: Count | None = Field(
         None,
@@ -259,6 +276,16 @@ class SyntheticData(DataBlock):
     clients: Count = Field(30, description="Number of devices to generate, >= 1.")
     partition: PartitionParams = Field(
         NaturalIdParams(partition_by="client"), description="How rows are divided over clients."
+    )
+
+
+class BlobsData(BlobsKeys, DataBlock):
+    """Synthetic images of several sites with masks of blobs; comes divided into sites, column ``site``."""
+
+    dataset: Literal["blobs"] = "blobs"
+    task: ClassVar[TaskName] = SEGMENTATION[0]
+    partition: PartitionParams = Field(
+        NaturalIdParams(partition_by="site"), description="How rows are divided over clients."
     )
 
 
@@ -435,6 +462,7 @@ DataParams = Annotated[
     Annotated[
         DigitsData
         | SyntheticData
+        | BlobsData
         | FashionMnistData
         | MnistData
         | Cifar10Data

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -44,6 +45,10 @@ class FeatureShiftParams(Params):
 
 class RotationParams(FeatureShiftParams):
     """Images rotated by angles that differ from client to client."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose labels stay when an image is turned."""
+        return CLASSIFICATION
 
     name: Literal["rotation"] = "rotation"
     max_degrees: Annotated[float, Field(ge=0.0, le=360.0)] | None = Field(
@@ -133,6 +138,10 @@ ShiftParams = Annotated[
 
 class LabelNoiseParams(Params):
     """Wrong training labels at some clients; tests keep their labels."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
 
     kind: Literal["symmetric", "class_pair"] = Field(
         "symmetric", description="A wrong label is any other class, or always the next one."

@@ -29,6 +29,12 @@ MODELS = Table(
             "ResNet-18 for small images: 3x3 stem, no max-pooling, GroupNorm with 2 groups",
             "He et al., CVPR 2016; Wu and He, ECCV 2018",
         ),
+        "unet": Entry(
+            "fedbal.models.unet:UNet",
+            "fedbal.models.params:UNetParams",
+            "small U-Net with two levels and GroupNorm, for masks; 29,786 parameters at width 8 on grey images",
+            "Ronneberger et al., MICCAI 2015; Wu and He, ECCV 2018",
+        ),
     },
 )
 

@@ -24,6 +24,8 @@ class Classifier(nn.Module):
         Length of the representation.
     num_classes : int
         Classes of the task.
+    classifier : nn.Module, optional
+        What turns the representation into logits (default: a linear layer).
 
     Attributes
     ----------
@@ -37,10 +39,16 @@ class Classifier(nn.Module):
     """Whether :func:`fedbal.models.build.build` draws the initial values, each parameter from the stream of
     its name; False in a subclass that sets them itself (pretrained weights) keeps what it set."""
 
-    def __init__(self, features: nn.Module, feature_size: int, num_classes: int) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        feature_size: int,
+        num_classes: int,
+        classifier: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.features = features
-        self.classifier: nn.Module = nn.Linear(feature_size, num_classes)
+        self.classifier: nn.Module = classifier or nn.Linear(feature_size, num_classes)
         self.feature_size = feature_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,7 +28,13 @@ class ModelChoice(Protocol):
         ...
 
 
-def build(params: ModelChoice, input_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
+def build(
+    params: ModelChoice,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    seed: int,
+    target_shape: tuple[int, ...] = (),
+) -> nn.Module:
     """Construct a model with initial values that depend on ``seed`` only.
 
     Every linear, convolution and normalisation parameter of a :class:`Classifier` is drawn from the stream
@@ -47,12 +53,14 @@ def build(params: ModelChoice, input_shape: tuple[int, ...], num_classes: int, s
         Classes of the task.
     seed : int
         The ``init`` seed.
+    target_shape : tuple of int
+        Shape of one row's labels: ``()`` for a class, ``(height, width)`` for a mask.
 
     Raises
     ------
     UsageError
         The name is unknown, the constructor fails, or what it makes does not map (b, *input_shape) to
-        (b, num_classes).
+        (b, num_classes, *target_shape).
     """
     shape = tuple(input_shape)
     make = MODELS.load(params.name)
@@ -60,7 +68,7 @@ def build(params: ModelChoice, input_shape: tuple[int, ...], num_classes: int, s
         # torch.manual_seed would reseed the accelerators too, which nothing restores.
         torch.default_generator.manual_seed(integer(seed, "init"))
         model = _construct(make, params, shape, num_classes)
-        _probe(model, params.name, shape, num_classes)
+        _probe(model, params.name, shape, (num_classes, *target_shape))
     if isinstance(model, Classifier) and model.named_init:
         draw_by_name(model, seed)
     return model
@@ -111,7 +119,7 @@ def _construct(make: Any, params: ModelChoice, shape: tuple[int, ...], num_class
 
 
 @torch.no_grad()
-def _probe(model: nn.Module, name: str, shape: tuple[int, ...], num_classes: int) -> None:
+def _probe(model: nn.Module, name: str, shape: tuple[int, ...], logits: tuple[int, ...]) -> None:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -124,8 +132,9 @@ def _probe(model: nn.Module, name: str, shape: tuple[int, ...], num_classes: int
         for module, training in modes:
             module.training = training
     found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if found != (2, num_classes):
+    if found != (2, *logits):
+        pixels = " at every pixel" if len(logits) > 1 else ""
         raise UsageError(
-            f"model {name!r} returns {found} for a batch of 2; logits of shape (2, {num_classes}) are "
-            f"needed, one row a sample and one column a class."
+            f"model {name!r} returns {found} for a batch of 2; logits of shape {(2, *logits)} are "
+            f"needed, one row a sample and one column a class{pixels}."
         )

@@ -6,18 +6,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedbal.measures.names import CLASSIFICATION, SEGMENTATION, TaskName
 from fedbal.params import Params
 
 Units = Annotated[int, Field(ge=1)]
 
 
-class LogisticParams(Params):
+class ClassifierParams(Params):
+    """A model that gives a row one class."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a class."""
+        return CLASSIFICATION
+
+
+class LogisticParams(ClassifierParams):
     """Logistic regression has no parameters."""
 
     name: Literal["logistic"] = "logistic"
 
 
-class MLPParams(Params):
+class MLPParams(ClassifierParams):
     """Fully connected network."""
 
     name: Literal["mlp"] = "mlp"
@@ -28,13 +37,13 @@ class MLPParams(Params):
     )
 
 
-class CNNParams(Params):
+class CNNParams(ClassifierParams):
     """The small convolutional network has no parameters: its sizes are the published ones."""
 
     name: Literal["cnn"] = "cnn"
 
 
-class ResNet18GNParams(Params):
+class ResNet18GNParams(ClassifierParams):
     """ResNet-18 with GroupNorm."""
 
     name: Literal["resnet18_gn"] = "resnet18_gn"
@@ -43,3 +52,17 @@ class ResNet18GNParams(Params):
         description="Channels of the first stage, even and >= 2; the later stages have 2, 4 and 8 times as "
         "many. 64 is the published network.",
     )
+
+
+class UNetParams(Params):
+    """Small U-Net with GroupNorm."""
+
+    name: Literal["unet"] = "unet"
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
+        8,
+        description="Channels at full resolution, even and >= 2; the two levels below have 2 and 4 times as many.",
+    )
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose rows have a mask."""
+        return SEGMENTATION

@@ -14,6 +14,7 @@ from clients.optimizers import SGD
 from clients.proximal import Proximal
 from clients.standard import Standard
 from clients.training import LocalPlan, evaluate, train
+from fedbal.measures.classification import Classification
 from fedbal.seeding import stream
 
 
@@ -164,11 +165,11 @@ def test_padding_of_weight_zero_counts_for_nothing():
 
 def test_evaluation_counts_every_sample():
     data, model = make_data(), make_model()
-    confusion, loss = evaluate(model, model.state_dict(), data.train, 3, batch_size=7)
-    assert confusion.sum() == 37
-    assert np.isfinite(loss)
+    found = evaluate(model, model.state_dict(), data.train, Classification(3), batch_size=7)
+    assert found.n == 37
+    assert np.isfinite(found.loss_sum)
     x, y = data.train.batch(np.arange(37))
-    assert np.trace(confusion) == int((model(x).argmax(1) == y).sum())
+    assert found.correct == int((model(x).argmax(1) == y).sum())
 
 
 def test_pool_scales_uint8_batches():

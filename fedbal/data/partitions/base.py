@@ -31,7 +31,7 @@ class Pool:
     @property
     def labels(self) -> IntArray:
         """Return the class of each row, ``(n,)``."""
-        return self.dataset.y[self.rows]
+        return self.dataset.strata[self.rows]
 
     @property
     def class_counts(self) -> IntArray:
