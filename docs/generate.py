@@ -250,14 +250,14 @@ def _without_null(node: Fragment) -> Fragment:
 
 
 def _common(blocks: list[Fragment]) -> Fragment:
-    """Return the properties that every block has in the same form, in the order of the first."""
-    first = blocks[0]["properties"]
-    return {
-        key: item
-        for key, item in first.items()
-        if key not in TAGS
-        and sum(block["properties"].get(key) == item for block in blocks) > len(blocks) // 2
-    }
+    """Return the properties that most blocks have in the same form, in the order of the first."""
+    common: Fragment = {}
+    for key in blocks[0]["properties"]:
+        forms = [block["properties"].get(key) for block in blocks]
+        usual = max(forms, key=forms.count)
+        if key not in TAGS and usual is not None and forms.count(usual) > len(blocks) // 2:
+            common[key] = usual
+    return common
 
 
 def _tag(block: Fragment) -> str | None:
