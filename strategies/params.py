@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from fedbal.components import Choice, Component
+from fedbal.measures.names import CLASSIFICATION, TaskName, tasks_of_score
 from fedbal.params import Params
 from fedbal.registry import Table
 from strategies import SERVER_OPTIMIZERS, WEIGHTINGS
@@ -178,12 +179,34 @@ class FedCEParams(StrategyParams):
         "previous", description="Consensus weights: those of the round before, or uniform for ever."
     )
 
+    score: Literal["auto", "accuracy", "balanced_accuracy", "dice", "iou"] = Field(
+        "auto",
+        description="Score of the minus model on a client's validation data; auto: dice for masks, accuracy for "
+        "classes.",
+    )
+
     def client_update(self) -> dict[str, Any]:
         """Ask for the contribution score."""
-        return {"name": "contribution"}
+        return {"name": "contribution", "metric": self.score}
+
+    def kwargs(self) -> dict[str, Any]:
+        """Return the rule's arguments: the score is made by the clients."""
+        return {key: value for key, value in super().kwargs().items() if key != "score"}
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks that the score exists for."""
+        return tasks_of_score(self.score)
 
 
-class MoonParams(Averaging):
+class ByFeatures(Averaging):
+    """A rule whose clients compare the features of a row, one vector each."""
+
+    def for_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose models have one feature vector a row."""
+        return CLASSIFICATION
+
+
+class MoonParams(ByFeatures):
     """MOON: the contrastive term of the clients' objective."""
 
     name: Literal["moon"] = "moon"
@@ -199,7 +222,7 @@ class MoonParams(Averaging):
         return {key: getattr(self, key) for key in ("mu", "temperature", "projection")} | {"name": "moon"}
 
 
-class FedBRParams(Averaging):
+class FedBRParams(ByFeatures):
     """FedBR: the two terms of the clients' objective, and the exchange of pseudo-samples."""
 
     name: Literal["fedbr"] = "fedbr"
