@@ -91,7 +91,7 @@ def _study(given: argparse.Namespace) -> None:
     path = results.results_path(study, given.size, out if given.size == "smoke" else given.results)
     results.write(path, content)
     for claim in content["claims"]:
-        print(f"{claim['verdict']:>9}: {claim['text']}")
+        print(f"{claim['verdict']:>9}, {claim.get('seeds', 0)} seeds: {claim['text']}")
     failed = sum(record["status"] == "failed" for record in records)
     print(f"{path}" + (f"; {failed} runs failed, the file says why" if failed else ""))
 

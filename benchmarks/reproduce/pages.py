@@ -36,14 +36,18 @@ def write_pages(docs: Path, folder: Path = results.FOLDER) -> list[str]:
     Raises
     ------
     UsageError
-        A marker names a study that does not exist, or that has no results and whose part is empty.
+        A marker names a study that does not exist or is not closed, or there is no marker at all.
     """
     from benchmarks.reproduce.figures import save_figures
 
-    found, drawn = [], set()
+    found: list[str] = []
+    drawn: set[str] = set()
     for page in sorted((docs / "methods").glob("*.md")):
         text = page.read_text()
-        filled = fill(text, folder)
+        try:
+            filled = fill(text, folder)
+        except UsageError as error:
+            raise UsageError(f"{page}: {error}") from error
         for match in MARKER.finditer(text):
             if match[1] not in drawn:
                 drawn.add(match[1])
@@ -53,6 +57,8 @@ def write_pages(docs: Path, folder: Path = results.FOLDER) -> list[str]:
         if filled != text:
             write_atomically(page, filled.encode())
             found.append(str(page))
+    if not drawn:
+        raise UsageError(f"no page in {docs / 'methods'} has a marker <!-- results:STUDY -->; see --docs.")
     return found
 
 
