@@ -37,7 +37,7 @@ class LogitAdjustment(Shifted):
     Parameters
     ----------
     tau : float (default: 1.0)
-        Strength, >= 0; 0 is cross-entropy when no class is absent.
+        Strength, >= 0; 0 is cross-entropy, over the classes present where absent ones are masked.
     absent : {"mask", "floor1"}
         What to do with a class without samples.
     prior : {"local", "global"}

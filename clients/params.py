@@ -283,7 +283,10 @@ class LogitAdjustmentParams(WithPrior):
     """Logit-adjusted cross-entropy."""
 
     name: Literal["logit_adjustment"] = "logit_adjustment"
-    tau: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Strength, >= 0; 0 is cross-entropy.")
+    tau: Annotated[float, Field(ge=0.0)] = Field(
+        1.0,
+        description="Strength, >= 0; 0 is cross-entropy, over the classes present where absent ones are masked.",
+    )
     absent: Literal["mask", "floor1"] = Field("mask", description="What to do with a class without samples.")
 
 
@@ -291,7 +294,9 @@ class FedLCParams(ReadsCounts):
     """Logits calibration."""
 
     name: Literal["fedlc"] = "fedlc"
-    tau: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Strength, >= 0.")
+    tau: Annotated[float, Field(ge=0.0)] = Field(
+        1.0, description="Strength, >= 0; 0 is cross-entropy over the classes present."
+    )
 
 
 class FedRSParams(ReadsCounts):

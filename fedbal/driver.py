@@ -41,7 +41,7 @@ from fedbal.results import (
     write_atomically,
 )
 from fedbal.scenario import Scenario
-from fedbal.summary import last_tenth
+from fedbal.summary import both_views, last_tenth
 from fedbal.task import Task
 
 
@@ -185,6 +185,7 @@ def _finish(
         FINGERPRINTS,
         _json({**_fingerprints(assembly, fitted), "cohorts": totals.cohorts, "batches": totals.batches}),
     )
+    rows = list(read_rows(directory.path / ROUNDS))
     seeds = scenario.seed
     same = seeds.partition == seeds.init == seeds.training
     summary = {
@@ -194,8 +195,9 @@ def _finish(
         "seed": seeds.partition if same else dict(seeds),
         "rounds": end.round,
         "final": totals.last_test,
-        "last_10_percent": last_tenth(read_rows(directory.path / ROUNDS), scenario.rounds),
+        "last_10_percent": last_tenth(rows, scenario.rounds),
         "best": totals.best,
+        "fairness": both_views(rows[-1]) if rows else None,
         "seconds": {"total": totals.seconds, "simulated": totals.simulated_seconds},
         "bytes": {"up": totals.bytes_up, "down": totals.bytes_down},
         "notes": totals.notes,

@@ -19,6 +19,7 @@ from flwr.serverapp.strategy import Strategy
 from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
 from fedbal.class_counts import ClassCounts, ask_class_counts
+from fedbal.credit import credit
 from fedbal.errors import RunError
 from fedbal.evaluation import client_columns, evaluate_on_clients
 from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
@@ -204,6 +205,7 @@ class RoundLoop:
             "test": test,
             "train": train,
             **columns,
+            "credit": credit(rows),
             "simulated_seconds": self._systems.seconds(clients),
             "bytes_up": _bytes(replies) + (self._opening_up if server_round == 1 else 0),
             "bytes_down": _bytes(messages) + (self._opening_down if server_round == 1 else 0),

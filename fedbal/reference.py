@@ -23,7 +23,9 @@ def pools_clients(scenario: Scenario) -> bool:
 def pooled(federation: Federation) -> Federation:
     """Return a federation in which one further, last client holds all training and validation rows.
 
-    The clients keep their test rows: they evaluate as in the federated run.
+    The clients keep their test rows: they evaluate as in the federated run. The fingerprint stays: every row is in
+    the same split, so a run on it is paired with one on the given federation by partition and initial model, and
+    not by cohorts and minibatches, which are the pooled client's own.
     """
     name = POOLED
     while name in federation.names:
@@ -37,6 +39,7 @@ def pooled(federation: Federation) -> Federation:
             offsets=np.append(federation.client_test.offsets, federation.client_test.offsets[-1]),
         ),
         names=[*federation.names, name],
+        origin=federation.fingerprint(),
     )
 
 

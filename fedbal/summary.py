@@ -33,6 +33,23 @@ def last_tenth(rows: Iterable[Mapping[str, Any]], rounds: int) -> dict[str, Any]
     return {"from_round": first, "to_round": rounds, "evaluated": len(tests), **_means(tests)}
 
 
+def both_views(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the two views of fairness at the end of a run.
+
+    Parameters
+    ----------
+    row : mapping
+        The last row of ``rounds.jsonl``.
+
+    Returns
+    -------
+    dict
+        ``performance``: how the final model's quality differs between clients, None where none was asked;
+        ``credit``: what the weights of the last round went with, None for a rule that does not say its weights.
+    """
+    return {"performance": (row["fairness"] or {}).get("final"), "credit": row["credit"]}
+
+
 def _means(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means: dict[str, Any] = {}
     for name in tests[-1]:

@@ -140,3 +140,12 @@ def test_a_run_in_which_nobody_answers_ends_with_one_message(tmp_path, monkeypat
     monkeypatch.setattr(app, "_query_reply", refuse)
     with pytest.raises(RunError, match=r"no client gave its class counts.*not today"):
         run(digits(GLOBAL), tmp_path / "run")
+
+
+def test_ray_gives_the_same_bytes(tmp_path):
+    pytest.importorskip("ray")
+    for backend in ("inprocess", "ray"):
+        run(digits(GLOBAL, "rounds=2", f"runtime.backend={backend}", "runtime.workers=2"), tmp_path / backend)
+    assert model_of(tmp_path / "inprocess") == model_of(tmp_path / "ray")
+    one, two = (RunReader(tmp_path / name).summary()["bytes"] for name in ("inprocess", "ray"))
+    assert one == two

@@ -160,6 +160,21 @@ def test_centralised_is_for_simulation_only():
         apps.main(None, context)
 
 
+def test_centralised_is_paired_by_partition_and_initial_model(tmp_path):
+    for name in ("centralised", "fedavg"):
+        run(digits(f"strategy={name}", "rounds=2"), tmp_path / name)
+    one, two = (RunReader(tmp_path / name).fingerprints for name in ("centralised", "fedavg"))
+    assert (one["partition"], one["initial"]) == (two["partition"], two["initial"])
+    assert one["cohorts"] != two["cohorts"]
+    federation = assemble(digits(), "cpu").federation
+    other = assemble(digits("seed.partition=1"), "cpu").federation
+    central = pooled(federation)
+    for part in ("train", "validation", "client_test"):
+        left, right = (np.sort(getattr(each, part).indices) for each in (central, federation))
+        np.testing.assert_array_equal(left, right)
+    assert central.fingerprint() == federation.fingerprint() != pooled(other).fingerprint()
+
+
 def test_a_client_may_be_called_pooled():
     federation = assemble(digits(), "cpu").federation
     taken = replace(federation, names=["pooled", *federation.names[1:]])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from flwr.app import RecordDict
 
 from clients import LOSSES, UPDATES
+from fedbal import checkpoint
+from fedbal.grid.work import client_of
 from fedbal.observer import Silent
 from fedbal.results import RunReader
 from fedbal.simulation import resume, run
@@ -85,18 +88,65 @@ def test_all_axes_compose(tmp_path):
     assert all(row["discrepancy"] is not None for row in rows)
 
 
-def test_neutral_axes_give_the_others_alone(tmp_path):
-    plain = "{name: feddisco, a: 0.3}"
-    neutral = "{name: fedavgm, beta: 0.0, weighting: {name: feddisco, a: 0.3}}"
-    run(digits(f"strategy={plain}"), tmp_path / "plain")
-    changes = [
-        f"strategy={neutral}",
-        "client.update={name: proximal, mu: 0}",
-        "client.loss={name: focal, gamma: 0}",
-    ]
-    run(digits(changes[0], changes[1]), tmp_path / "neutral")
-    left, right = (sha256(tmp_path / name / "model.safetensors") for name in ("plain", "neutral"))
-    assert left == right
+DISCO = "{name: feddisco, a: 0.3}"
+COMPOSED = {
+    "server": f"strategy={{name: fedavgm, beta: 0.5, weighting: {DISCO}}}",
+    "update": "client.update={name: proximal, mu: 0.1}",
+    "loss": "client.loss=balanced_softmax",
+}
+NEUTRAL = [
+    (
+        "server",
+        f"strategy={{name: fedavgm, beta: 0.0, weighting: {DISCO}}}",
+        "strategy={name: feddisco, a: 0.3}",
+    ),
+    (
+        "server",
+        "strategy={name: fedavgm, beta: 0.5, weighting: {name: feddisco, a: 0, b: 0}}",
+        "strategy={name: fedavgm, beta: 0.5}",
+    ),
+    ("update", "client.update={name: proximal, mu: 0}", "client.update=standard"),
+    ("update", "client.update={name: moon, mu: 0}", "client.update=standard"),
+    ("loss", "client.loss={name: focal, gamma: 0}", "client.loss=cross_entropy"),
+    ("loss", "client.loss={name: class_balanced, beta: 0}", "client.loss=cross_entropy"),
+    ("loss", "client.loss={name: logit_adjustment, tau: 0, absent: floor1}", "client.loss=cross_entropy"),
+    ("loss", "client.loss={name: fedrs, alpha: 1}", "client.loss=cross_entropy"),
+]
+
+
+@pytest.mark.parametrize(("axis", "neutral", "without"), NEUTRAL, ids=[entry[1] for entry in NEUTRAL])
+def test_a_neutral_axis_gives_the_others_alone(tmp_path, axis, neutral, without):
+    hashes = []
+    for change in (neutral, without, COMPOSED[axis]):
+        run(digits(*{**COMPOSED, axis: change}.values(), "rounds=3"), tmp_path / str(len(hashes)))
+        hashes.append(sha256(tmp_path / str(len(hashes)) / "model.safetensors"))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("rule", ["scaffold", "feddyn", "moon", "fedce", "local_only"])
+def test_what_a_client_keeps_waits_for_its_next_round(tmp_path, rule):
+    scenario = digits(f"strategy={rule}", "cohort={size: 2}", "rounds=4", "data.validation=0.2")
+    with pytest.raises(Stop):
+        run(scenario, tmp_path / "run", observer=StopAfterTwo())
+    before = checkpoint.load(tmp_path / "run").clients
+    resume(tmp_path / "run")
+    after, reader = checkpoint.load(tmp_path / "run").clients, RunReader(tmp_path / "run")
+    names = [line.split(",")[0] for line in (tmp_path / "run" / "clients.csv").read_text().splitlines()[1:]]
+    asked = {row["client"] for row in reader.clients() if row["round"] > 2}
+    waiting = [node for node in before if names[client_of(node)] not in asked]
+    assert waiting
+    assert all(kept(before[node]) == kept(after[node]) for node in waiting)
+    again = [node for node in after if names[client_of(node)] in asked]
+    assert all(kept(after[node]) != kept(before.get(node, RecordDict())) for node in again)
+
+
+def kept(state):
+    """Return all that a client keeps, comparable."""
+    arrays = {
+        key: {name: array.data for name, array in record.items()}
+        for key, record in state.array_records.items()
+    }
+    return arrays, {key: dict(record) for key, record in state.metric_records.items()}
 
 
 def test_a_rule_without_its_update_says_what_is_missing(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from fedbal import fingerprints
 from fedbal.assembly import refuse_preprocessing
-from fedbal.contribution.correlation import pearson, spearman
+from fedbal.contribution.correlation import kendall, pearson, spearman
 from fedbal.contribution.ledger import Ledger
 from fedbal.contribution.shapley import Coalition, exact_shapley, leave_one_out, truncated_monte_carlo
 from fedbal.contribution.training import CoalitionTrainer, Metric, Rows
@@ -228,6 +228,7 @@ class _Computation:
             "weights": weights,
             "reason": None,
             "spearman": {"shapley": spearman(ordered, shapley), "leave_one_out": spearman(ordered, single)},
+            "kendall": {"shapley": kendall(ordered, shapley), "leave_one_out": kendall(ordered, single)},
             "pearson": {"shapley": pearson(ordered, shapley), "leave_one_out": pearson(ordered, single)},
         }
 

@@ -1,4 +1,4 @@
-"""Correlation of two short lists of numbers: Pearson's, and Spearman's with ties at their mean rank."""
+"""Correlation of two short lists of numbers: Pearson's, Spearman's with ties at their mean rank, Kendall's."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     return pearson(mean_ranks(x), mean_ranks(y))
+
+
+def kendall(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Return Kendall's tau-b: pairs in the same order less those in the other, ties taken off; see `pearson`."""
+    x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"need two sequences of one length, got shapes {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    # Over all pairs twice, tau-b is the cosine of the signs of the differences.
+    left, right = (np.sign(values[:, None] - values[None, :]).ravel() for values in (x, y))
+    size = np.sqrt((left @ left) * (right @ right))
+    return float(left @ right / size) if size > 0.0 else None
 
 
 def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -81,6 +81,8 @@ class Federation:
     """Client of each global test row where the data know it, -1 for one that holds no other rows."""
     grouping: Grouping | None = None
     """What keeping groups whole did to the shares, with ``data.group``."""
+    origin: str | None = None
+    """Fingerprint of the federation whose rows were given to other holders, split by split."""
 
     @property
     def num_clients(self) -> int:
@@ -119,7 +121,13 @@ class Federation:
         return flat.reshape(self.num_clients, classes)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over the data, the client keys and every index list."""
+        """Return a SHA-256 over the data, the client keys and every index list.
+
+        Where the same rows were only given to other holders, it is that of the original, so that runs on the two
+        are pairs.
+        """
+        if self.origin is not None:
+            return self.origin
         digest = hashlib.sha256(self.dataset.fingerprint().encode())
         digest.update("\x1f".join(self.names).encode())
         for shards in (self.train, self.validation, self.client_test):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flwr.app import ConfigRecord, MetricRecord
 
-from strategies.feddisco import METRICS, FedDisco, disco_weights, discrepancy
+from fedbal.protocol import LABEL_COUNTS
+from strategies.feddisco import METRICS, DiscrepancyAware, FedDisco, disco_weights, discrepancy
+from strategies.report import RoundReport
+from strategies.validation import ClientReply
 
 COUNTS = np.array([[100, 100, 100], [180, 10, 10], [0, 50, 50], [30, 0, 0]])
 SIZES = COUNTS.sum(1)
@@ -139,3 +143,30 @@ def test_large_offset_is_uniform():
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("b", "scaled", "noted"), [(0.6, False, True), (0.5, False, False), (0.6, True, False)]
+)
+def test_an_offset_that_spreads_most_of_the_weight_is_noted(b, scaled, noted):
+    report = RoundReport()
+    weighting = DiscrepancyAware(0.5, b, scale_by_cohort=scaled)
+    found = weighting.weights([reply(node) for node in range(4)], report)
+    assert any("spreads" in note for note in report.notes) == noted
+    a, offset = (0.5 / 4, b / 4) if scaled else (0.5, b)
+    np.testing.assert_allclose(found, disco_weights(SIZES, discrepancy(COUNTS), a, offset))
+    if noted:
+        assert report.notes == [
+            "FedDisco's b = 0.6 alone spreads 71% of the weight of 4 clients evenly; lower b or set scale_by_cohort"
+        ]
+
+
+def reply(node):
+    extras = {LABEL_COUNTS: COUNTS[node].tolist()}
+    return ClientReply(
+        node=node,
+        num_examples=int(SIZES[node]),
+        arrays={},
+        metrics=MetricRecord(),
+        extras=ConfigRecord(extras),
+    )
