@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.reproduce import tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WEIGHTINGS = ["fedavg", "uniform", "disco", "a0", "l2", "raw"]
+BASES = ("prox", "moon", "scaffold")
 
 ANCHORS: dict[str, Any] = {
     "text": "Flower's rerun of NIID-Bench (Li et al., ICDE 2022): best round, number of seeds not stated",
@@ -20,7 +26,10 @@ def render(content: Mapping[str, Any], arguments: Mapping[str, str]) -> str:
     """Return the page part; results of an anchor size have one table of their own."""
     if any(setting in content["settings"] for setting in content["reference"]["settings"]):
         return anchors(content)
-    return tables.render(content, arguments)
+    text = tables.render(content, arguments)
+    if arguments.get("part", "figure") == "figure":
+        text = text.replace("\n\n", f"\n\n{tables.figure_link(content, '-differences')}\n\n", 1)
+    return text
 
 
 def anchors(content: Mapping[str, Any]) -> str:
@@ -44,3 +53,15 @@ def anchors(content: Mapping[str, Any]) -> str:
         published = f"{tables.number(mean, True)} ± {tables.number(sd, True)}"
         lines.append(f"| {block['title']} | {best} | {published} | {last} | {tail} | {tables.counted(arm)} |")
     return "\n".join([*lines, "", tables.footer(content)])
+
+
+def draw(content: Mapping[str, Any]) -> Mapping[str, Figure]:
+    """Draw the curves of the weightings, and paired differences of every arm; of an anchor its curve alone."""
+    from benchmarks.reproduce.figures import curves, differences
+
+    pairs = [(setting, arm, "fedavg") for setting in content["settings"] for arm in WEIGHTINGS[1:]]
+    pairs += [("niid1", f"{base}-disco", base) for base in BASES]
+    figures = {"": curves(content, arms=WEIGHTINGS)}
+    if len(next(iter(content["settings"].values()))["arms"]) > 1:
+        figures["-differences"] = differences(content, pairs, "accuracy.last10")
+    return figures

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.reproduce.study import Study
+from benchmarks.reproduce.verdicts import known_pairs, paired
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,10 @@ def save_figures(study: Study, content: Mapping[str, Any], name: str, folder: Pa
 
 
 def curves(
-    content: Mapping[str, Any], settings: list[str] | None = None, metrics: list[str] | None = None
+    content: Mapping[str, Any],
+    settings: list[str] | None = None,
+    metrics: list[str] | None = None,
+    arms: list[str] | None = None,
 ) -> Figure:
     """Draw a panel for each setting (columns) and metric (rows).
 
@@ -52,6 +56,8 @@ def curves(
         A results file.
     settings, metrics : list of str, optional
         Which ones; left out: all settings, and the first metric.
+    arms : list of str, optional
+        Which arms; left out: all.
     """
     from matplotlib.figure import Figure
 
@@ -66,7 +72,9 @@ def curves(
         block = content["settings"][setting]
         for row, metric in enumerate(rows):
             panel = panels[row][column]
-            for arm in block["arms"].values():
+            for name, arm in block["arms"].items():
+                if arms is not None and name not in arms:
+                    continue
                 line = _draw(panel, arm, metric, styles[arm["label"]])
                 if line is not None:
                     lines.setdefault(arm["label"], line)
@@ -83,7 +91,7 @@ def curves(
         lines.values(),
         lines.keys(),
         loc="outside lower center",
-        ncols=min(len(lines), 4),
+        ncols=min(len(lines), 2 * len(chosen), 5),
         fontsize=8,
         frameon=False,
     )
@@ -121,3 +129,45 @@ def _draw(panel: Any, arm: Mapping[str, Any], metric: Mapping[str, Any], style: 
         low = [max(value, mean / 10.0) for value, mean in zip(low, means, strict=True)]
     panel.fill_between(rounds, low, high, color=style[0], alpha=0.13, linewidth=0)
     return line
+
+
+def differences(content: Mapping[str, Any], pairs: Sequence[tuple[str, str, str]], endpoint: str) -> Figure:
+    """Draw paired differences: a dot a seed, the mean and its 95 % interval.
+
+    Parameters
+    ----------
+    content : mapping
+        A results file.
+    pairs : sequence of (setting, arm, arm)
+        What is compared: the first arm minus the second.
+    endpoint : str
+        The number, such as ``accuracy.last10``.
+    """
+    from matplotlib.figure import Figure
+
+    metric = next(item for item in content["metrics"] if item["name"] == endpoint.partition(".")[0])
+    scale = 100.0 if metric["percent"] else 1.0
+    rows = []
+    for setting, first, second in pairs:
+        arms = content["settings"].get(setting, {}).get("arms", {})
+        if first in arms and second in arms:
+            a, b = known_pairs(arms[first]["seeds"], arms[second]["seeds"], endpoint)
+            label = f"{setting}: {arms[first]['label']} - {arms[second]['label']}"
+            rows.append((label, [scale * (x - y) for x, y in zip(a, b, strict=True)]))
+    figure = Figure(figsize=(8.0, 0.34 * len(rows) + 1.1), layout="constrained")
+    panel = figure.subplots()
+    panel.axvline(0.0, color="#7F7F7F", linewidth=1.0)
+    for at, (_, found) in enumerate(rows):
+        panel.plot(found, [at] * len(found), "o", color=COLOURS[0], markersize=4, alpha=0.5, linewidth=0)
+        if len(found) > 1:
+            summary = paired(found, [0.0] * len(found))
+            panel.plot([summary.low, summary.high], [at, at], color=COLOURS[1], linewidth=2.0)
+            panel.plot([summary.mean], [at], "D", color=COLOURS[1], markersize=5)
+    panel.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
+    panel.invert_yaxis()
+    panel.grid(alpha=0.25, linewidth=0.6, axis="x")
+    unit = "points" if metric["percent"] else metric["label"]
+    panel.set_xlabel(
+        f"difference in {metric['label'].removesuffix(', %')}, {unit}: seeds, mean, 95 % interval"
+    )
+    return figure

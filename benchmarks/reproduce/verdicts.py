@@ -82,6 +82,27 @@ def verdict(claim: Claim, found: Paired) -> str:
     return "opposite" if high < 0.0 and -mean >= claim.margin else "not shown"
 
 
+def known_pairs(
+    first: Mapping[str, Any], second: Mapping[str, Any], endpoint: str
+) -> tuple[list[float], list[float]]:
+    """Return an endpoint of two arms over the seeds in which both finished and have it.
+
+    Parameters
+    ----------
+    first, second : mapping
+        ``seeds`` of two arms of a results file.
+    endpoint : str
+        The number.
+    """
+    values = [
+        (first[seed]["endpoints"].get(endpoint), second[seed]["endpoints"].get(endpoint))
+        for seed in first
+        if seed in second and first[seed]["status"] == second[seed]["status"] == "finished"
+    ]
+    known = [(x, y) for x, y in values if x is not None and y is not None]
+    return [x for x, _ in known], [y for _, y in known]
+
+
 def judge(claim: Claim, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a claim by the results of a study.
 
@@ -100,14 +121,9 @@ def judge(claim: Claim, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     arms = settings.get(claim.setting, {}).get("arms", {})
     first, second = (arms.get(name, {}).get("seeds", {}) for name in (claim.a, claim.b))
-    values = {
-        seed: (first[seed]["endpoints"].get(claim.endpoint), second[seed]["endpoints"].get(claim.endpoint))
-        for seed in first
-        if seed in second and first[seed]["status"] == second[seed]["status"] == "finished"
-    }
-    known = [(x, y) for x, y in values.values() if x is not None and y is not None]
-    entry: dict[str, Any] = {**asdict(claim), "missing": max(len(first), len(second)) - len(known)}
-    if len(known) < 2:
+    a, b = known_pairs(first, second, claim.endpoint)
+    entry: dict[str, Any] = {**asdict(claim), "missing": max(len(first), len(second)) - len(a)}
+    if len(a) < 2:
         return {**entry, "verdict": "not run"}
-    found = paired([x for x, _ in known], [y for _, y in known])
+    found = paired(a, b)
     return {**entry, "verdict": verdict(claim, found), **asdict(found)}

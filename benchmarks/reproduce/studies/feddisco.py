@@ -7,7 +7,7 @@ rate, momentum, batches and budget.
 
 from __future__ import annotations
 
-from benchmarks.reproduce.feddisco_pages import ANCHORS, render
+from benchmarks.reproduce.feddisco_pages import ANCHORS, draw, render
 from benchmarks.reproduce.study import ACCURACY, BALANCED, Arm, Claim, Direction, Setting, Size, Study
 
 PAPER = "Ye et al., ICML 2023"
@@ -138,4 +138,5 @@ STUDY = Study(
     metrics=(ACCURACY, BALANCED),
     reference=ANCHORS,
     render=render,
+    draw=draw,
 )
