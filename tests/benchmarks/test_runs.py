@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from benchmarks.reproduce import results
+from benchmarks.reproduce import feddisco_pages, results
 from benchmarks.reproduce.cli import main, seeds
 from benchmarks.reproduce.record import address, endpoints, execute, kept
 from benchmarks.reproduce.runner import run_cells
@@ -135,6 +135,9 @@ def test_feddisco_smoke(tmp_path, capsys):
     content = json.loads((tmp_path / "feddisco-smoke.json").read_text())
     arms = content["settings"]["niid1"]["arms"]
     assert len(arms) == 12
+    assert set(feddisco_pages.draw(content)) == {"", "-differences"}
+    content["settings"]["niid1"]["arms"] = {"fedavg": arms["fedavg"]}
+    assert set(feddisco_pages.draw(content)) == {""}
     assert all(seed["status"] == "finished" for arm in arms.values() for seed in arm["seeds"].values())
     assert "FedDisco beats FedAvg" in capsys.readouterr().out
 
