@@ -1,6 +1,6 @@
 """Write the generated pages and pictures of the documentation.
 
-python docs/generate.py               scenario.md and strategies.md
+python docs/generate.py               scenario.md, strategies.md, and the marked parts of methods/*.md
 python docs/generate.py --pictures    the pictures of partitions as well
 """
 
@@ -10,17 +10,21 @@ import argparse
 import importlib
 import inspect
 import json
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
 from fedbal.data import DATASETS, PARTITIONS, QUANTITIES
 from fedbal.models import MODELS
+from fedbal.protocol import Disclosure
 from fedbal.registry import Table
 from fedbal.scenario import from_mapping, json_schema
 from fedbal.scenario_schema import TAGS, describe
+from fedbal.virtual import create
 from strategies import AVAILABILITIES, STRATEGIES
 
 DOCS = Path(__file__).resolve().parent
@@ -46,11 +50,18 @@ STRATEGIES_HEAD = """
 # Strategies
 
 The aggregation rules that are shipped. Each is one file: the formula and the paper in its docstring, a pure
-function on arrays, a thin [Flower](https://flower.ai) strategy around it. Any strategy of Flower's works as well,
-see [Flower](flower.md), and so does [your own](adding-a-rule.md).
+function on arrays, a thin [Flower](https://flower.ai) strategy around it. Each has a page with its parameters, what
+leaves a site, a scenario, and what was measured. Any strategy of Flower's works as well, see [Flower](flower.md),
+and so does [your own](adding-a-rule.md).
 
 A rule may ask for a client update of its own. `client.update: auto` (the default) follows it: `strategy: fedprox`
 trains with the proximal term. Naming an update sets it apart from the rule.
+"""
+
+LOSSES_HEAD = """
+## Losses
+
+What clients minimise is chosen apart from the rule: `client.loss`. Any loss goes with any rule.
 """
 
 Fragment = dict[str, Any]
@@ -190,31 +201,85 @@ def anchor(path: str) -> str:
 
 
 def strategies_page() -> str:
-    """Return the page of the shipped rules: table, docstrings, parameters, what leaves a site."""
-    rows = [
-        [f"[`{name}`](#{anchor(name)})", STRATEGIES[name].summary, STRATEGIES[name].paper]
-        for name in STRATEGIES
-    ]
-    parts = [NOTE, STRATEGIES_HEAD.strip(), _table(rows, ["rule", "what it does", "paper"])]
-    for name in STRATEGIES:
-        parts += _rule(STRATEGIES, name)
-    return "\n\n".join(parts) + "\n"
+    """Return the overview of the shipped rules and losses, with links to their pages."""
+    places = method_places()
+    heads = ["does", "paper"]
+    rules = [[_method(places, "rule", name), item.summary, item.paper] for name, item in STRATEGIES.items()]
+    losses = [[_method(places, "loss", name), item.summary, item.paper] for name, item in LOSSES.items()]
+    parts = [NOTE, STRATEGIES_HEAD.strip(), _table(rules, ["rule", *heads])]
+    return "\n\n".join([*parts, LOSSES_HEAD.strip(), _table(losses, ["loss", *heads])]) + "\n"
 
 
-def _rule(table: Table, name: str) -> Iterator[str]:
-    target = table[name].target
-    module, _, attribute = target.partition(":")
-    rule = getattr(importlib.import_module(module), attribute)
-    yield f"## {name}"
-    yield _prose(inspect.getdoc(importlib.import_module(module)) or "")
-    params = table.params_model(name)
-    schema = params.model_json_schema()
-    update = (
-        params.model_validate({"name": name}).client_update() if hasattr(params, "client_update") else None
-    )
-    if update:
-        arguments = ", ".join(f"{key}: {value}" for key, value in update.items())
-        yield f"Client update that it asks for, with the defaults: `{{{arguments}}}`."
+PART = re.compile(r"(<!-- (rule|loss):([\w,]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+"""A part of a page about methods that is written from the code."""
+
+
+def method_places() -> dict[tuple[str, str], str]:
+    """Return where each rule and loss is explained, as a link from docs."""
+    places = {}
+    for page in sorted((DOCS / "methods").glob("*.md")):
+        found = [
+            (kind, name)
+            for _, kind, names, _ in PART.findall(page.read_text(encoding="utf-8"))
+            for name in names.split(",")
+        ]
+        for kind, name in found:
+            places[kind, name] = f"methods/{page.name}" + (f"#{name}" if len(found) > 1 else "")
+    return places
+
+
+def _method(places: dict[tuple[str, str], str], kind: str, name: str) -> str:
+    return f"[`{name}`]({places[kind, name]})" if (kind, name) in places else f"`{name}`"
+
+
+def method_page(page: Path) -> str:
+    """Return a page about methods with the parts made anew that come from the code."""
+    writers: dict[str, Callable[[Sequence[str]], Iterator[str]]] = {"rule": _rules, "loss": _losses}
+
+    def part(match: re.Match[str]) -> str:
+        text = "\n\n".join(writers[match[2]](match[3].split(",")))
+        return f"{match[1]}\n{text}\n\n{match[4]}"
+
+    return PART.sub(part, page.read_text(encoding="utf-8"))
+
+
+def _rules(names: Sequence[str]) -> Iterator[str]:
+    """Write rules of one module: docstring, the update they ask for, parameters, what leaves a site."""
+    modules = {STRATEGIES[name].target.partition(":")[0] for name in names}
+    yield from (_prose(inspect.getdoc(importlib.import_module(module)) or "") for module in sorted(modules))
+    for name in names:
+        params = STRATEGIES.params_model(name)()
+        rule = create(STRATEGIES, params)
+        if len(names) > 1:
+            yield f"### {name}"
+        yield from _parameters(STRATEGIES, name)
+        apis = [f"[`{type(rule).__module__}.{type(rule).__name__}`][]"]
+        disclosed, update = list(rule.manifest), params.client_update()
+        if update["name"] != "standard":
+            module, _, attribute = UPDATES[update["name"]].target.partition(":")
+            disclosed += UPDATES.load(update["name"]).discloses
+            yield "**At the client.** " + _prose(inspect.getdoc(importlib.import_module(module)) or "")
+            yield f"The rule asks for this update, `{_plain(update)}` with the defaults."
+            apis.append(f"[`{module}.{attribute}`][]")
+        yield from _leaves({item.name: item for item in disclosed}.values())
+        yield f"API: {', '.join(apis)}."
+
+
+def _losses(names: Sequence[str]) -> Iterator[str]:
+    """Write losses: docstring without its parameters, parameters, what leaves a site."""
+    for name in names:
+        loss = LOSSES.load(name)
+        # A module of its own says more than its class.
+        alone = sum(item.target.startswith(f"{loss.__module__}:") for item in LOSSES.values()) == 1
+        text = inspect.getdoc(importlib.import_module(loss.__module__) if alone else loss) or ""
+        yield _prose(text.partition("\n\nParameters\n")[0])
+        yield from _parameters(LOSSES, name)
+        yield from _leaves(create(LOSSES, LOSSES.params_model(name)()).discloses)
+        yield f"API: [`{loss.__module__}.{loss.__name__}`][]."
+
+
+def _parameters(table: Table, name: str) -> Iterator[str]:
+    schema = table.params_model(name).model_json_schema()
     reference = Reference({**schema, "$defs": schema.get("$defs", {})})
     rows = [
         reference.row(key, _without_null(item), schema)
@@ -222,14 +287,15 @@ def _rule(table: Table, name: str) -> Iterator[str]:
         if key != "name"
     ]
     yield _table(rows) if rows else "It has no parameters."
-    for item in rule.discloses:
-        yield (
-            f"What leaves a site beside the model and the sample count: `{item.name}` ({item.size}, "
-            f"{item.frequency}); it {item.privacy}."
-        )
-    if not rule.discloses:
-        yield "Nothing leaves a site beside the model and the sample count."
-    yield f"API: [`{attribute}`][{module}.{attribute}]."
+
+
+def _leaves(disclosed: Iterable[Disclosure]) -> Iterator[str]:
+    rows = [[f"`{item.name}`", item.size, item.frequency, item.privacy] for item in disclosed]
+    if rows:
+        yield "**What leaves a site** beside the model and the sample count:"
+        yield _table(rows, ["what", "size", "when", "a reader learns"])
+    else:
+        yield "**What leaves a site**: the model and the sample count, nothing else."
 
 
 def _prose(text: str) -> str:
@@ -303,8 +369,14 @@ def _table(rows: list[list[str]], headers: list[str] | None = None) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-PAGES = {"scenario.md": lambda: Reference(json_schema()).page(), "strategies.md": strategies_page}
-"""Generated pages by name."""
+PAGES: dict[str, Callable[[], str]] = {
+    "scenario.md": lambda: Reference(json_schema()).page(),
+    "strategies.md": strategies_page,
+    **{
+        f"methods/{page.name}": partial(method_page, page) for page in sorted((DOCS / "methods").glob("*.md"))
+    },
+}
+"""Generated pages by name, whole or in part."""
 
 PICTURES = {
     "iid": "{dataset: digits, partition: {name: iid, clients: 20}}",

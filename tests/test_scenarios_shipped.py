@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ EXPECTED = {
     "stragglers",
     "natural-clients",
     "own-images",
+    "uniform",
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+    "fedadagrad",
+    "fednova",
+    "scaffold",
+    "feddyn",
+    "moon",
+    "qfedavg",
+    "fedce",
+    "fedce-blobs",
+    "imbalance-losses",
+    "fedlc",
+    "fedrs",
+    "reference-rows",
 }
 NAMES = [name for name, _ in shipped()]
 
@@ -85,6 +102,16 @@ def test_the_resolved_scenario_is_the_same_scenario(name: str, tmp_path: Path) -
     path.write_text(scenario.to_yaml())
     assert load(path) == scenario
     assert yaml.safe_load(scenario.to_yaml()) == scenario.resolved()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changes_that_its_comment_offers_are_valid(name: str) -> None:
+    for line in find_scenario(name).read_text().splitlines():
+        if line.startswith("#   --set "):
+            # Two spaces end the changes and begin what they show.
+            words = shlex.split(line.removeprefix("#   ").partition("  ")[0])
+            assert words[::2] == ["--set"] * (len(words) // 2)
+            load(name, words[1::2])
 
 
 @pytest.mark.parametrize("name", NAMES)
