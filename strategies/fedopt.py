@@ -11,7 +11,8 @@ arXiv 2003.00295, Algorithm 2: with the average update ``D = sum_k p_k (w_k - w)
 
 The paper starts v at ``tau^2`` or above, which is the default here; Flower's strategies start at 0
 (``initial: zero``), and Flower's FedAdam alone multiplies a bias correction (``bias_correction: true``).
-Large ``tau`` with ``lr = tau`` and ``b1 = 0`` tends to FedAvg.
+Large ``tau`` with ``lr = tau`` and ``b1 = 0`` tends to FedAvg where v starts at 0; from ``tau^2`` the first step is
+half of FedAvg's.
 """
 
 from __future__ import annotations
