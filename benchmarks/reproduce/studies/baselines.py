@@ -322,6 +322,12 @@ STUDY = Study(
             arms=tuple(arm.name for arm in TUNED),
         ),
         "cpu": Size("two cores, about 20 minutes", tuple(range(10)), arms=tuple(arm.name for arm in ARMS)),
+        "full": Size(
+            "10 000 images of Fashion-MNIST and the small CNN, for a machine with many cores",
+            tuple(range(7)),
+            ("data.dataset=fashion-mnist", "data.train_rows=10000", "model=cnn", "client.batch_size=32"),
+            arms=tuple(arm.name for arm in ARMS),
+        ),
     },
     metrics=METRICS,
     claims=CLAIMS,
