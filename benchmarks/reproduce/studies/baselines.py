@@ -2,8 +2,9 @@
 
 Local rate, momentum, batches and budget are the same for all. What a method adds of its own (a server rate, a
 coefficient) was chosen from the grid of ``--size tune`` on seeds 100 to 102, which no table shows: the value with
-the highest mean of the last ten rounds over the settings (balanced accuracy under the long tail). Claims stand
-only for what a paper says of its own method; rows without one are controls and references.
+the highest mean of the last ten rounds over the settings (balanced accuracy under the long tail; for q-FedAvg the
+lowest spread). Claims stand only for what a paper says of its own method; rows without one are controls and
+references.
 """
 
 from __future__ import annotations
@@ -103,16 +104,16 @@ ARMS = (
     Arm("centralised", "centralised", (_rule("centralised"),), ("reference",)),
     Arm("local_only", "local_only", (_rule("local_only"),), ("reference",)),
     Arm("uniform", "uniform", (_rule("uniform"),), ("skew", "partial", "sizes")),
-    Arm("fedavgm", "FedAvgM", (_rule("{name: fedavgm, beta: 0.9}"),), SKEWED),
+    Arm("fedavgm", "FedAvgM", (_rule("{name: fedavgm, beta: 0.5}"),), SKEWED),
     Arm("fedadam", "FedAdam", (_rule("{name: fedadam, lr: 0.1}"),), SKEWED),
     Arm("fedyogi", "FedYogi", (_rule("{name: fedyogi, lr: 0.1}"),), SKEWED),
     Arm("fedadagrad", "FedAdagrad", (_rule("{name: fedadagrad, lr: 0.3}"),), SKEWED),
     Arm("fednova", "FedNova", (_rule("fednova"),), ("partial", "unequal")),
     Arm("scaffold", "SCAFFOLD", (_rule("scaffold"),), SKEWED),
     Arm("feddyn", "FedDyn", (_rule("{name: feddyn, alpha: 0.1}"),), SKEWED),
-    Arm("moon", "MOON", (_rule("{name: moon, mu: 1.0}"),), SKEWED),
-    Arm("qfedavg", "q-FedAvg", (_rule("{name: qfedavg, q: 1.0, lr: 1.0}"),), ("uneven",)),
-    Arm("qfedavg-0", "q-FedAvg, q 0", (_rule("{name: qfedavg, q: 0, lr: 1.0}"),), ("uneven",)),
+    Arm("moon", "MOON", (_rule("{name: moon, mu: 0.1}"),), SKEWED),
+    Arm("qfedavg", "q-FedAvg", (_rule("{name: qfedavg, q: 1.0, lr: 5.0}"),), ("uneven",)),
+    Arm("qfedavg-0", "q-FedAvg, q 0", (_rule("{name: qfedavg, q: 0, lr: 5.0}"),), ("uneven",)),
     Arm("focal", "focal", (_loss("focal"),), ("tail",)),
     Arm("class_balanced", "class-balanced", (_loss("{name: class_balanced, prior: global}"),), ("tail",)),
     Arm(
@@ -133,8 +134,8 @@ ARMS = (
         (_loss("{name: logit_adjustment, tau: 1.5, prior: global}"),),
         ("tail",),
     ),
-    Arm("fedlc", "FedLC", (_loss("{name: fedlc, tau: 1.0}"),), SKEWED),
-    Arm("fedrs", "FedRS", (_loss("{name: fedrs, alpha: 0.5}"),), SKEWED),
+    Arm("fedlc", "FedLC", (_loss("{name: fedlc, tau: 2.0}"),), SKEWED),
+    Arm("fedrs", "FedRS", (_loss("{name: fedrs, alpha: 0.9}"),), SKEWED),
 )
 
 GRID = {
@@ -245,23 +246,21 @@ CLAIMS = (
         "client_mean.last10",
         0.02,
     ),
-    Claim(
-        "fedlc",
-        "Calibrated logits beat cross-entropy under label skew.",
-        "Zhang et al., ICML 2022",
-        "skew",
-        "fedlc",
-        "fedavg",
-        margin=0.01,
-    ),
-    Claim(
-        "fedrs",
-        "Restricted softmax beats cross-entropy under label skew.",
-        "Li and Zhan, KDD 2021",
-        "partial",
-        "fedrs",
-        "fedavg",
-        margin=0.01,
+    *(
+        Claim(
+            f"{name}-{setting}",
+            f"{label} beats cross-entropy under label skew, {what}.",
+            source,
+            setting,
+            name,
+            "fedavg",
+            margin=0.01,
+        )
+        for name, label, source in (
+            ("fedlc", "FedLC", "Zhang et al., ICML 2022"),
+            ("fedrs", "FedRS", "Li and Zhan, KDD 2021"),
+        )
+        for setting, what in (("skew", "with all clients"), ("partial", "with few clients a round"))
     ),
     Claim(
         "class_balanced",
