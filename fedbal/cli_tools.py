@@ -150,8 +150,10 @@ def evaluate(
         if value is None or isinstance(value, int | float)
     ]
     table(["measure", "value"], rows, title=f"{directory} on {found['samples']} rows")
+    recalls = found.get("per_class_recall")
+    if not recalls:
+        return
     classes = open_trained(directory).task.classes
-    recalls = found.get("per_class_recall") or []
     say()
     shown = [[name, number(recall)] for name, recall in zip(classes, recalls, strict=True)]
     table(["class", "recall"], shown, title="recall of each class")

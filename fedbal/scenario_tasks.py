@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from fedbal.components import Choice
 from fedbal.document import Document, Location, Problem
 from fedbal.measures.names import TaskName
 from fedbal.params import Params
-from fedbal.registry import Table
 
 
 def task_problems(scenario: Params, task: TaskName, dataset: str, document: Document) -> list[Problem]:
@@ -37,10 +36,13 @@ def task_problems(scenario: Params, task: TaskName, dataset: str, document: Docu
             continue  # The strategy asked for it, and is refused already.
         given = getattr(component, "name", None)
         fitting = [name for name, other in siblings if task in _for_tasks(other)]
-        use = f"choose {', '.join(fitting)}" if fitting else "leave it out"
-        what = f"got {given}; it" if given else "it"
+        what, use = f"got {given}; it is" if given else "this is", f"choose {', '.join(fitting)}"
+        if given in fitting:
+            what, use = f"{given} with these parameters is", "change or leave out its parameters"
+        elif not fitting:
+            use = "leave it out"
         kinds = " and ".join(component.for_tasks())
-        message = f"{what} is for {kinds}, and the data set {dataset} is for {task}; {use}."
+        message = f"{what} for {kinds}, and the data set {dataset} is for {task}; {use}."
         problems.append(Problem(document.mark(location), location, message))
     return problems
 
@@ -58,11 +60,19 @@ def _components(
 
 def _siblings(field: Any) -> tuple[tuple[str, Any], ...]:
     """Return names and parameter models of what can be chosen for a field."""
-    for choice in field.metadata:
-        if isinstance(choice, Choice):
-            table: Table = choice.table
-            return tuple((name, table.params_model(name)) for name in table)
-    return ()
+    return tuple(dict(_named([*field.metadata, field.annotation])).items())
+
+
+def _named(parts: Any) -> Iterator[tuple[str, Any]]:
+    """Look for choices, and for models with a name, in an annotation's parts."""
+    for part in parts:
+        if isinstance(part, Choice):
+            yield from ((name, part.table.params_model(name)) for name in part.table)
+        elif isinstance(part, type) and issubclass(part, Params):
+            if "name" in part.model_fields:
+                yield part.model_fields["name"].default, part
+        else:
+            yield from _named([*get_args(part), *getattr(part, "__metadata__", ())])
 
 
 def _for_tasks(model: Any) -> tuple[TaskName, ...]:

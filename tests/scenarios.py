@@ -26,6 +26,37 @@ DIGITS: dict[str, Any] = {
 }
 
 
+BLOBS: dict[str, Any] = {
+    "name": "masks",
+    "seed": 0,
+    "rounds": 3,
+    "data": {
+        "dataset": "blobs",
+        "sites": 4,
+        "images": 16,
+        "test_images": 12,
+        "size": 16,
+        "noisy_sites": [3],
+        "validation": 0.2,
+        "client_test": 0.25,
+    },
+    "model": {"name": "unet", "width": 4},
+    "strategy": "fedce",
+    "client": {
+        "loss": {"name": "dice", "ce_weight": 1.0},
+        "batch_size": 5,
+        "optimizer": {"name": "sgd", "lr": 0.2},
+    },
+    "evaluation": {"min_client_samples": 2},
+    "runtime": {"backend": "inprocess"},
+}
+
+
+def blobs(*overrides: str) -> Scenario:
+    """Four sites with masks, one of which draws them wrong."""
+    return from_mapping(BLOBS, overrides=list(overrides))
+
+
 def digits(*overrides: str) -> Scenario:
     """Eight skewed clients on a long tail of digits."""
     return from_mapping(DIGITS, overrides=list(overrides))

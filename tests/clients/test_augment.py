@@ -132,3 +132,20 @@ def test_what_is_no_image_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"client\.augment\.crop_padding: got -1"):
         digits("client.augment.crop_padding=-1")
     assert np.all([not (tmp_path / name).exists() for name in ("flat", "small")])
+
+
+def test_masks_move_with_their_images():
+    x = torch.arange(1, 1 + 40 * 5 * 7, dtype=torch.float32).view(40, 1, 5, 7)
+    y = x[:, 0].to(torch.int64)
+    for change in (Augmentation(2, True), Augmentation(1), Augmentation(0, True)):
+        moved, masks = change.rows(x, y, stream(0, "test"))
+        assert torch.equal(moved[:, 0].to(torch.int64), masks)
+        assert torch.equal(moved, change(x, stream(0, "test")))
+        assert not torch.equal(masks, y)
+
+
+def test_labels_stay_where_images_move():
+    x, y = images(), torch.arange(6)
+    moved, labels = Augmentation(2, True).rows(x, y, stream(0, "test"))
+    assert labels is y
+    assert torch.equal(moved, Augmentation(2, True)(x, stream(0, "test")))
