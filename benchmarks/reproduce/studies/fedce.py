@@ -112,9 +112,9 @@ STUDY = Study(
             arms=("fedavg", "fedce", "uniform"),
         ),
         "cpu": Size(
-            "about 20 minutes on two cores; 4 000 images, 20 rounds; 300 masks, 8 rounds",
+            "about 20 minutes on two cores; 4 000 images, 15 rounds; 300 masks, 8 rounds",
             tuple(range(10)),
-            by_setting={"sites": ("rounds=20", "data.train_rows=4000"), "blobs": ("rounds=8",)},
+            by_setting={"sites": ("rounds=15", "data.train_rows=4000"), "blobs": ("rounds=8",)},
         ),
         "full": Size(
             "60 000 images, 50 rounds; 1 500 masks, 30 rounds; hours, or a GPU",
