@@ -99,7 +99,7 @@ STUDY = Study(
             settings=("plain",),
         ),
         "cpu": Size(
-            "about 20 minutes on two cores; 10 000 images, a dense network, 110 rounds of 15 steps, learning rate .05",
+            "about 20 minutes on two cores; 10 000 images, a dense network, 110 rounds of 15 steps, lr .05",
             tuple(range(7)),
             SMALL,
             settings=("plain",),
