@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,7 +116,7 @@ def train(
     optimizer: Optimizer,
     local: LocalRound,
     frozen: Frozen,
-    minibatches: Iterator[NDArray[np.int64]],
+    minibatches: Iterable[NDArray[np.int64]],
     options: StepOptions = _PLAIN,
 ) -> tuple[Tensors, float]:
     """Train from the received model.
@@ -128,11 +128,26 @@ def train(
     tuple of (Tensors, float)
         All received tensors after training, and the mean training loss over all samples seen.
     """
+    start, prior = update.start(local), class_prior(update.criterion, local)
+    return train_from(start, model, update, optimizer, local, frozen, minibatches, options, prior)
+
+
+def train_from(
+    start: Tensors,
+    model: nn.Module,
+    update: ClientUpdate,
+    optimizer: Optimizer,
+    local: LocalRound,
+    frozen: Frozen,
+    minibatches: Iterable[NDArray[np.int64]],
+    options: StepOptions,
+    prior: Tensor | None,
+) -> tuple[Tensors, float]:
+    """Train from the model ``start``, which stays as it is, with the loss's ``prior``; as :func:`train`."""
     training_mode(model)
-    params, buffers = split_state(model, update.start(local))
+    params, buffers = split_state(model, start)
 
     forward = ModelFunction(model, buffers)
-    prior = class_prior(update.criterion, local)
     state = optimizer.init(params)
     descend = _Loop(optimizer, state, options.clip_norm)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)

@@ -11,12 +11,13 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
-from clients.app import Trainer, make_app
+from clients.app import make_app
 from clients.base import ClientUpdate
 from clients.data import ByClient, ClientData, Pool, Split
 from clients.params import ConstantParams
 from clients.preprocess import Preprocess
 from clients.shift import FeatureShift, shift_of
+from clients.trainer import Trainer
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
