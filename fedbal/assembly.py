@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +85,7 @@ class Assembly:
         """Return what measures how much the gradients of all clients with data differ."""
         data_of = self.clients.data_of()
         members = [data_of.client(self.population.client(node)) for node in self.population.nodes]
-        counts = self.federation.label_counts().sum(axis=0).tolist()
+        counts = self.federation.class_counts().tolist()
         return GradientProbe(self.clients.trainer(), members, counts)
 
     def whole(self, shared: Arrays) -> Arrays:
@@ -136,7 +138,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         strategy=_strategy(scenario, dataset.num_classes, len(population.nodes)),
         sampler=sampler,
         population=population,
-        directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
+        directory=NodeDirectory(federation.num_clients, _KeyOf(federation.names)),
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
         test=GlobalTest(
@@ -209,12 +211,12 @@ def _preprocess(scenario: Scenario, federation: Federation) -> Preprocess | None
 
 @dataclass(frozen=True)
 class _KeyOf:
-    """Client index to key; a class because it travels to workers."""
+    """Client index to key; a class because it travels to workers, without the data."""
 
-    federation: Federation
+    names: Sequence[str]
 
     def __call__(self, client: int) -> str:
-        return self.federation.names[client]
+        return self.names[client]
 
 
 def _population(scenario: Scenario, federation: Federation) -> Population:
@@ -232,20 +234,25 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
         testers = np.sort(testers[order[:wanted]])
     return Population(
-        nodes=(with_data + FIRST_NODE).tolist(),
-        testers=(testers + FIRST_NODE).tolist(),
+        nodes=_nodes_of(with_data),
+        testers=_nodes_of(testers),
         client=client_of,
-        keys=_KeyOf(federation),
+        keys=_KeyOf(federation.names),
         samples=sizes,
         unseen=unseen,
     )
+
+
+def _nodes_of(clients: np.ndarray[Any, np.dtype[np.int64]]) -> Sequence[int]:
+    """Return node ids in 8 bytes each; a list of Python integers takes five times that."""
+    return array("q", (clients + FIRST_NODE).astype(np.int64).tobytes())
 
 
 def _groups(scenario: Scenario, federation: Federation) -> ClassGroups:
     chosen = scenario.evaluation.groups
     low, high = chosen.thresholds
     first, second = chosen.shares
-    counts = federation.label_counts(clean=True).sum(axis=0)
+    counts = federation.class_counts(clean=True)
     return class_groups(counts, chosen.rule, (low, high), (first, second))
 
 
@@ -255,7 +262,7 @@ def _sampler(scenario: Scenario, federation: Federation, population: Population)
     availability = create(AVAILABILITIES, cohort.availability)
     if isinstance(availability, Uniform):
         return CohortSampler(scenario.seed.training, cohort.fraction, cohort.size)
-    members = np.fromiter(map(population.client, population.nodes), np.int64, len(population.nodes))
+    members = np.flatnonzero(population.samples > 0)
     return CohortSampler(
         *(scenario.seed.training, cohort.fraction, cohort.size, availability),
         sizes=population.samples[members],
