@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from clients.base import LocalRound
-from clients.cohort import train_alone
+from clients.base import LocalRound, Tensors
+from clients.cohort import train_alone, train_cohort
 from clients.data import ClientData
-from clients.jobs import finish, prepare, requested, to_content
+from clients.engine import LOOP, Engine
+from clients.jobs import TrainJob, TrainReply, finish, prepare, requested, to_content
 from clients.preprocess import prepared
 from clients.records import encode
 from clients.trainer import Trainer
@@ -20,7 +21,7 @@ from clients.training import evaluate
 from fedbal import protocol
 from fedbal.protocol import Disclosure, to_arrays, to_record
 
-__all__ = ["CLIENT_RAISED", "EVALUATION_DISCLOSURES", "Trainer", "make_app"]
+__all__ = ["CLIENT_RAISED", "EVALUATION_DISCLOSURES", "Trainer", "TrainingApp", "make_app"]
 
 CLIENT_RAISED = 2
 """Flower's error code for a ClientApp that raised."""
@@ -45,7 +46,63 @@ DataOf = Callable[[Context], ClientData]
 Handler = Callable[[Message, Context], RecordDict]
 
 
-def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
+class TrainingApp(ClientApp):
+    """fedbal's ClientApp, which can also train many clients at once where they share a process.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        How clients train.
+    data_of : callable
+        Returns a client's data from its Flower ``Context``.
+    engine : Engine
+        How :meth:`train_chunk` trains; messages that come one by one are answered one by one.
+    """
+
+    def __init__(self, trainer: Trainer, data_of: DataOf, engine: Engine) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.data_of = data_of
+        self.engine = engine
+
+    def rows_of(self, content: RecordDict, context: Context) -> ClientData:
+        """Return a client's data, its rows prepared by what the message brings."""
+        return prepared(self.trainer.preprocess, self.data_of(context), content)
+
+    def train_chunk(
+        self, asked: Sequence[tuple[RecordDict, Context]]
+    ) -> list[TrainReply | Exception | SystemExit]:
+        """Train the clients of a chunk: for each the content of its message, and its context.
+
+        Returns
+        -------
+        list of TrainReply, Exception or SystemExit
+            In the given order; what a client raised is its own answer and nobody else's.
+        """
+        answers: list[TrainReply | Exception | SystemExit | TrainJob] = []
+        for content, context in asked:
+            try:
+                job = prepare(self.trainer, self.rows_of(content, context), content, context.state)
+                answers.append(job)
+            except (Exception, SystemExit) as error:
+                answers.append(error)
+        jobs = [answer for answer in answers if isinstance(answer, TrainJob)]
+        trained = iter(train_cohort(self.trainer, jobs, self.engine))
+        return [self._finished(one, trained) if isinstance(one, TrainJob) else one for one in answers]
+
+    def _finished(
+        self, job: TrainJob, trained: Iterator[tuple[Tensors, float] | Exception]
+    ) -> TrainReply | Exception | SystemExit:
+        result = next(trained)
+        if isinstance(result, Exception):
+            return result
+        try:
+            return finish(self.trainer, job, *result)
+        except (Exception, SystemExit) as error:
+            return error
+
+
+def make_app(trainer: Trainer, data_of: DataOf, engine: Engine = LOOP) -> TrainingApp:
     """Return the ClientApp that trains, evaluates and answers queries.
 
     Parameters
@@ -54,11 +111,13 @@ def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
         How clients train.
     data_of : callable
         Returns a client's data from its Flower ``Context``.
+    engine : Engine
+        How clients that share a process are trained.
     """
-    app = ClientApp()
+    app = TrainingApp(trainer, data_of, engine)
 
     def rows_of(message: Message, context: Context) -> ClientData:
-        return prepared(trainer.preprocess, data_of(context), message.content)
+        return app.rows_of(message.content, context)
 
     @app.train()
     def _train(message: Message, context: Context) -> Message:

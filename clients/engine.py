@@ -32,3 +32,7 @@ class Engine:
     def together(self) -> bool:
         """Whether the clients of a chunk are trained at once."""
         return self.kind != "loop"
+
+
+LOOP = Engine()
+"""One client after the other."""

@@ -68,6 +68,11 @@ class LocalPlan:
         """Local work in its own unit: epochs, or steps."""
         return self.epochs if self.epochs is not None else self.steps or 0
 
+    def num_steps(self, n: int, units: int | None = None) -> int:
+        """Return the minibatch steps of a client with ``n`` samples; parameters as of :meth:`minibatches`."""
+        todo = self.units if units is None else units
+        return todo * -(-n // self.batch_size) if self.epochs is not None else todo
+
     def minibatches(
         self, seed: int, client: str, server_round: int, n: int, units: int | None = None
     ) -> Iterator[NDArray[np.int64]]:
@@ -89,10 +94,8 @@ class LocalPlan:
         """
         generator = stream(seed, "batches", client, server_round)
         per_epoch = -(-n // self.batch_size)
-        todo = self.units if units is None else units
-        steps = todo * per_epoch if self.epochs is not None else todo
         order = np.empty(0, np.int64)
-        for step in range(steps):
+        for step in range(self.num_steps(n, units)):
             start = step % per_epoch * self.batch_size
             if start == 0:
                 order = generator.permutation(n)

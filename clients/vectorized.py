@@ -1,6 +1,6 @@
 """Cohort training: many clients advance together, their parameters stacked on one axis.
 
-Every step is one gradient of all active clients, ``vmap(grad(loss))``, and one move of the optimizer on the stacks.
+Every step is one gradient of all active clients, by ``vmap`` over the loss, and one move of the optimizer on all.
 Clients are sorted by their steps, so that the active ones are always the first k: a step works on the slices
 ``[:k]`` and nothing is computed for clients that are done. Clients with fewer rows in a step are padded with rows
 of weight 0. What each client computes is what it computes alone, up to the rounding of batched kernels.
@@ -9,11 +9,11 @@ of weight 0. What each client computes is what it computes alone, up to the roun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import vmap
 
 from clients.base import Batch, Frozen, Tensors
 from clients.gather import CohortBatches
@@ -90,21 +90,24 @@ def stacked_gradient(
     """Return the function from stacked inputs to every client's clipped gradient and its loss, (k,)."""
     update, forward = trainer.update, trainer.forward
 
-    def objective(
+    def one(
         params: Tensors, x: Tensor, y: Tensor, weight: Tensor | None, prior: Tensor | None, frozen: Frozen
     ) -> Tensor:
         return update.loss(forward, params, Batch(x, y, weight, prior), frozen)
-
-    def own(*arguments: Any) -> tuple[Tensors, Tensor]:
-        gradients, value = grad_and_value(objective)(*arguments)
-        return (gradients if clip_norm is None else clip(gradients, clip_norm)), value
 
     def together(
         params: Tensors, x: Tensor, y: Tensor, weight: Tensor | None, prior: Tensor | None, frozen: Frozen
     ) -> tuple[Tensors, Tensor]:
         dims = (0, 0, 0, None if weight is None else 0, None if prior is None else 0, frozen_dims)
-        gradients, values = vmap(own, in_dims=dims)(params, x, y, weight, prior, frozen)
-        return gradients, values
+        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        values = vmap(one, in_dims=dims)(leaves, x, y, weight, prior, frozen)
+        # No loss depends on another client's parameters: the gradient of the sum is every client's own, at about
+        # two thirds of the time of a mapped gradient.
+        found = torch.autograd.grad(values.sum(), list(leaves.values()))
+        gradients = dict(zip(leaves, found, strict=True))
+        if clip_norm is not None:
+            gradients = vmap(partial(clip, max_norm=clip_norm))(gradients)
+        return gradients, values.detach()
 
     return together
 
