@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedbal.grid import flower
+from fedbal.grid.chunks import Chunks
 from fedbal.grid.state import ClientStates
 from fedbal.grid.work import NodeDirectory, Outcome, Task
 
@@ -27,21 +28,27 @@ class VirtualGrid(Grid):
         The population.
     nodes : sequence of int
         Node ids that can be asked: the clients that have data.
+    chunks : Chunks, optional
+        Which clients are trained at once; None: each by itself.
 
     Attributes
     ----------
     states : ClientStates
         Client state; without a round loop that commits, every write simply stays visible.
     seconds : dict
-        Node id to the wall time of its latest message.
+        Node id to the wall time of its latest message among those that were pushed together last.
+    notes : list of str
+        What a user should know about the machines, in order; whoever reads them may clear them.
     """
 
-    def __init__(self, directory: NodeDirectory, nodes: Sequence[int]) -> None:
+    def __init__(self, directory: NodeDirectory, nodes: Sequence[int], chunks: Chunks | None = None) -> None:
         flower.become()
         self.directory = directory
         self.states = ClientStates()
         self.seconds: dict[int, float] = {}
+        self.notes: list[str] = []
         self._nodes = nodes
+        self._chunks = chunks
         self._run = flower.empty_run()
         self._replies: dict[str, Message] = {}
         self._next_id = 0
@@ -52,6 +59,12 @@ class VirtualGrid(Grid):
 
         ``payloads`` are the distinct array records that the tasks refer to; no two tasks are of one client.
         """
+
+    def chunks_of(self, tasks: Sequence[Task]) -> list[list[int]]:
+        """Return the positions of the tasks that are run together, each of them once."""
+        if self._chunks is None:
+            return [[position] for position in range(len(tasks))]
+        return self._chunks.of_tasks(tasks)
 
     def close(self) -> None:
         """Let workers go."""
@@ -91,6 +104,7 @@ class VirtualGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Run the messages now; their replies wait to be pulled."""
         sent = list(messages)
+        self.seconds = {}
         for message in sent:
             self._next_id += 1
             flower.set_message_id(message, f"{self._next_id:032x}")
