@@ -1,0 +1,1 @@
+"""Measurements that take longer than tests; not part of the installed package."""
