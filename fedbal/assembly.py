@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
 from fedbal.dissimilarity import GradientProbe
+from fedbal.engine import choose_engine
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
@@ -60,6 +61,8 @@ class Assembly:
     """All tensors of the model, before the first round."""
     load: Load
     engine: dict[str, Any]
+    notes: tuple[str, ...]
+    """What a user should know before the first round."""
     asks_counts: bool
     """Whether the loss reads the class counts of all clients."""
     user_files: tuple[Path, ...]
@@ -132,6 +135,11 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         *(scenario.strategy, scenario.model, client.update, client.loss, client.optimizer),
         *(clients.schedule, scenario.cohort.availability),
     )
+    parameters = sum(value.size for value in complete.values())
+    load = Load(scenario.rounds, cohort, steps, plan.batch_size, parameters)
+    trainer = replace(clients, device="cpu").trainer()
+    choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
+    clients = replace(clients, engine=choice.engine)
     return Assembly(
         federation=federation,
         clients=clients,
@@ -149,10 +157,13 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         ),
         initial=initial,
         complete=complete,
-        load=Load(
-            scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in complete.values())
-        ),
-        engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
+        load=load,
+        engine={
+            **asdict(choice.engine),
+            "threads": scenario.runtime.threads,
+            "device": device.split(":")[0],
+        },
+        notes=choice.notes,
         asks_counts=getattr(create(LOSSES, client.loss), "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])

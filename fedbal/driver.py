@@ -86,6 +86,8 @@ def drive(
     journal = Journal(directory, observer, Totals(**start.progress))
     observer.started(scenario, directory.path, start.round + 1)
     try:
+        if not start.round:
+            journal.note(assembly.notes)
         fitted = _fit(directory, assembly, grid, journal, start.round)
         loop = _loop(scenario, assembly, grid, journal, signals, fitted)
         end = loop.run(start)

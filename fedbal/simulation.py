@@ -11,6 +11,7 @@ from fedbal.assembly import assemble
 from fedbal.backend import choose_backend, choose_device, make_grid
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
+from fedbal.engine import recorded
 from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
@@ -132,6 +133,7 @@ def _execute(
         assembly = assemble(scenario, device)
         if before:
             require_same(before, assembly)
+        scenario = recorded(scenario, assembly.clients.engine)
         backend = choose_backend(scenario.runtime, assembly.load)
         grid = make_grid(
             backend,
@@ -139,7 +141,7 @@ def _execute(
             assembly.clients,
             assembly.directory,
             assembly.population.nodes,
-            assembly.systems.work.tolist(),
+            assembly.systems.work,
             assembly.cohort,
         )
         with grid:
