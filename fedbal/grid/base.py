@@ -5,15 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedbal.grid import flower
 from fedbal.grid.chunks import Chunks
+from fedbal.grid.lean import CohortTask
 from fedbal.grid.state import ClientStates
 from fedbal.grid.work import NodeDirectory, Outcome, Task
+from strategies.order import CohortOrder
+from strategies.stacked import StackedReplies
 
 
 class VirtualGrid(Grid):
@@ -65,6 +68,29 @@ class VirtualGrid(Grid):
         if self._chunks is None:
             return [[position] for position in range(len(tasks))]
         return self._chunks.of_tasks(tasks)
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """Which clients are trained at once, if any are."""
+        return self._chunks
+
+    @property
+    def trains_cohorts(self) -> bool:
+        """Whether the workers can train a cohort without a message a client: they run fedbal's own clients."""
+        return False
+
+    def placed(self, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return for each worker which groups of nodes it trains; here one worker trains all."""
+        return [list(range(len(groups)))]
+
+    def cohort_step(
+        self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord] = ()
+    ) -> list[Any]:
+        """Let each worker do one step of :mod:`fedbal.grid.lean` for its task and return their answers."""
+        raise NotImplementedError(f"{type(self).__name__} trains no cohorts")
+
+    def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
+        """Remember what the clients' work took, if placement depends on it."""
 
     def close(self) -> None:
         """Let workers go."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,15 +18,19 @@ from flwr.app import ArrayRecord, MessageType
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
+from clients.app import TrainingApp
 from fedbal.errors import RunError, UsageError
 from fedbal.fingerprints import of_code
 from fedbal.grid import flower
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.chunks import Chunks
+from fedbal.grid.lean import CohortTask, CohortWorker, call
 from fedbal.grid.placement import Costs, longest_first
 from fedbal.grid.resources import fit_workers, room
 from fedbal.grid.work import NodeDirectory, Outcome, Runner, Task
 from fedbal.protocol import LOCAL_WORK, config_of
+from strategies.order import CohortOrder
+from strategies.stacked import StackedReplies
 
 PACKAGES = ("fedbal", "strategies", "clients")
 ATTEMPTS = 3
@@ -53,6 +58,7 @@ class Worker:
         flower.become()
         pin(threads)
         self._runner = Runner(factory(), directory)
+        self._trainer: CohortWorker | None = None
 
     def ready(self) -> int:
         """Return the process id once everything is loaded."""
@@ -62,6 +68,17 @@ class Worker:
         """Run the chunks in order and return the outcomes of all their tasks."""
         shared = dict(enumerate(payloads))
         return [outcome for chunk in chunks for outcome in self._runner.run_chunk(chunk, shared)]
+
+    def trains_cohorts(self) -> bool:
+        """Tell whether the ClientApp is fedbal's own."""
+        return isinstance(self._runner.app, TrainingApp)
+
+    def cohort_step(self, what: str, task: CohortTask, argument: Any, *payloads: ArrayRecord) -> Any:
+        """Do one step of :mod:`fedbal.grid.lean`."""
+        if self._trainer is None:
+            assert isinstance(self._runner.app, TrainingApp)
+            self._trainer = CohortWorker(self._runner.app, self._runner.directory)
+        return call(self._trainer, what, task, argument, payloads)
 
 
 class RayGrid(VirtualGrid):
@@ -127,6 +144,8 @@ class RayGrid(VirtualGrid):
         self._closed = False
         self._pool: list[Any] = []
         self._thread = ThreadPoolExecutor(1, "fedbal-ray")
+        self._models: list[Any] = []
+        self._holders: list[Any] = []
         try:
             self.workers = fit_workers(workers, num_cpus, num_gpus, cohort, self._ray.cluster_resources())
             if workers is None and address is not None:
@@ -168,6 +187,56 @@ class RayGrid(VirtualGrid):
         for index, task in enumerate(tasks):
             self._learn(task, outcomes[index])
         return [outcomes[index] for index in range(len(tasks))]
+
+    @cached_property
+    def trains_cohorts(self) -> bool:
+        """Whether the workers run fedbal's own clients."""
+        return self._apart(lambda: bool(self._ray.get(self._pool[0].trains_cohorts.remote())))
+
+    def placed(self, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return for each worker which groups of nodes it trains."""
+        costs = [sum(self._costs.of(self.directory.client(node)) for node in group) for group in groups]
+        return longest_first(costs, self.workers)
+
+    def cohort_step(
+        self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord] = ()
+    ) -> list[Any]:
+        """Let each worker do the step for its task; one that died is replaced, and trains its clients again."""
+        return self._apart(lambda: self._stepped(what, tasks, argument, payloads))
+
+    def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
+        """Remember what the clients' full local work took."""
+        failed = replies.failed
+        for node, seconds in replies.seconds.items():
+            if node not in failed and LOCAL_WORK not in order.own.get(node, {}):
+                self._costs.learn(self.directory.client(node), seconds)
+
+    def _stepped(
+        self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord]
+    ) -> list[Any]:
+        if what == "train":
+            self._models = [self._ray.put(payload) for payload in payloads]
+            self._holders = list(self._pool[: len(tasks)])
+        told = None if argument is None else self._ray.put(argument)
+        models = self._models
+
+        def ask(worker: Any, task: CohortTask, again: bool) -> Any:
+            if again and what != "train":
+                # Calls of one driver reach a worker in order.
+                worker.cohort_step.remote("train", task, None, *models)
+            return worker.cohort_step.remote(what, task, told, *(models if what == "train" else ()))
+
+        waiting = {ask(self._holders[i], task, False): (i, 1) for i, task in enumerate(tasks)}
+        answers: dict[int, Any] = {}
+        while waiting:
+            done, _ = self._ray.wait(list(waiting), num_returns=1)
+            index, attempt = waiting.pop(done[0])
+            try:
+                answers[index] = self._ray.get(done[0])
+            except self._lost as error:
+                self._holders[index] = self._instead(self._holders[index], attempt, error)
+                waiting[ask(self._holders[index], tasks[index], True)] = (index, attempt + 1)
+        return [answers[index] for index in range(len(tasks))]
 
     def _learn(self, task: Task, outcome: Outcome) -> None:
         """Remember what a client's full local work took; placement alone depends on it."""
