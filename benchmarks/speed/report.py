@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -260,8 +260,8 @@ TARGETS = (
 )
 
 
-def verdicts(content: Content) -> list[dict[str, Any]]:
+def verdicts(content: Content, targets: Sequence[Target] = TARGETS) -> list[dict[str, Any]]:
     """Return the verdict of every target of the cases that were run."""
     numbers = Numbers(content)
     equal = {name: all(line.same for line in lines(case)) for name, case in content["cases"].items()}
-    return [target.verdict(numbers, equal[target.case]) for target in TARGETS if target.case in equal]
+    return [target.verdict(numbers, equal[target.case]) for target in targets if target.case in equal]

@@ -65,18 +65,34 @@ def _missing(need: str) -> str | None:
     return None if find_spec(need.split(".")[0]) and find_spec(need) else f"{need} is not installed"
 
 
-def _own(name: str, *settings: str, workers: int = 1, needs: Sequence[str] = (), warm_runs: int = 0) -> Row:
-    backend = ["runtime.backend=inprocess"]
-    if workers > 1:
-        backend = ["runtime.backend=ray", f"runtime.workers={workers}"]
-        needs = [*needs, "ray"]
-    sets = [part for setting in [*backend, *settings] for part in ("--set", setting)]
+def own_row(
+    name: str,
+    *settings: str,
+    workers: int = 1,
+    backend: str = "",
+    needs: Sequence[str] = (),
+    warm_runs: int = 0,
+) -> Row:
+    """Return a row of fedbal's with these scenario settings; several workers are Ray's unless ``backend`` says."""
+    backend = backend or ("ray" if workers > 1 else "inprocess")
+    given = [f"runtime.backend={backend}"]
+    if backend == "ray":
+        given, needs = [*given, f"runtime.workers={workers}"], [*needs, "ray"]
+    sets = [part for setting in [*given, *settings] for part in ("--set", setting)]
     return Row(name, ("benchmarks.speed.own", *sets), workers, tuple(needs), warm_runs=warm_runs)
 
 
-def _peer(name: str, module: str, workers: int = 1, needs: Sequence[str] = (), **more: object) -> Row:
+def peer_row(
+    name: str,
+    module: str,
+    workers: int = 1,
+    *,
+    needs: Sequence[str] = (),
+    choices: tuple[tuple[str, ...], ...] = (),
+) -> Row:
+    """Return a row of a program in ``benchmarks.speed.peers``."""
     command = ("benchmarks.speed.peers", module, "--workers", str(workers))
-    return Row(name, command, workers, tuple(needs), **more)  # type: ignore[arg-type]
+    return Row(name, command, workers, tuple(needs), choices)
 
 
 _V, _C = "key:runtime.vectorize", ("key:runtime.vectorize", "key:runtime.compile", "compiler")
@@ -84,16 +100,16 @@ _VECTORIZE, _COMPILE = "runtime.vectorize=true", "runtime.compile=true"
 
 AUTO = Row("fedbal", ("benchmarks.speed.own",), 2)
 """What a scenario without runtime keys gets."""
-LOOP = _own("fedbal loop", "runtime.vectorize=false")
-VECTORIZED = _own("fedbal vectorized", _VECTORIZE, needs=[_V])
-COMPILED = _own("fedbal compiled", _VECTORIZE, _COMPILE, needs=_C, warm_runs=1)
-LOOP_RAY = _own("fedbal loop, Ray", "runtime.vectorize=false", workers=2)
-VECTORIZED_RAY = _own("fedbal vectorized, Ray", _VECTORIZE, workers=2, needs=[_V])
-COMPILED_RAY = _own("fedbal compiled, Ray", _VECTORIZE, _COMPILE, workers=2, needs=_C, warm_runs=1)
-HAND = _peer("hand loop", "hand")
-HAND_2 = _peer("hand loop, 2 processes", "hand", 2)
-PFL = _peer("pfl-research", "pfl", needs=["pfl"])
-FLOWER = _peer(
+LOOP = own_row("fedbal loop", "runtime.vectorize=false")
+VECTORIZED = own_row("fedbal vectorized", _VECTORIZE, needs=[_V])
+COMPILED = own_row("fedbal compiled", _VECTORIZE, _COMPILE, needs=_C, warm_runs=1)
+LOOP_RAY = own_row("fedbal loop, Ray", "runtime.vectorize=false", workers=2)
+VECTORIZED_RAY = own_row("fedbal vectorized, Ray", _VECTORIZE, workers=2, needs=[_V])
+COMPILED_RAY = own_row("fedbal compiled, Ray", _VECTORIZE, _COMPILE, workers=2, needs=_C, warm_runs=1)
+HAND = peer_row("hand loop", "hand")
+HAND_2 = peer_row("hand loop, 2 processes", "hand", 2)
+PFL = peer_row("pfl-research", "pfl", needs=["pfl"])
+FLOWER = peer_row(
     "Flower's engine",
     "flower",
     2,

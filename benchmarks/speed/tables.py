@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.speed.report import Line, lines, ratio, verdicts
+from benchmarks.speed.report import TARGETS, Line, Target, lines, ratio, verdicts
 from benchmarks.speed.rows import FLOWER, HAND
 
 Content = Mapping[str, Any]
@@ -16,7 +16,7 @@ HEAD = {
 COMMON = ("to round 1, s", "peak MB", "GPU MB", "accuracy", "")
 
 
-def text(content: Content, *, markdown: bool = False) -> str:
+def text(content: Content, *, markdown: bool = False, targets: Sequence[Target] = TARGETS) -> str:
     """Return all tables, the verdicts, machine and versions.
 
     Parameters
@@ -25,15 +25,19 @@ def text(content: Content, *, markdown: bool = False) -> str:
         What the benchmark wrote.
     markdown : bool
         Whether for a page instead of a terminal.
+    targets : sequence of Target
+        What is judged.
     """
     layout = _markdown if markdown else _aligned
     parts = [machine(content)]
     for name, case in content["cases"].items():
         title = f"**{name}**: {case['title']}" if markdown else f"{name}: {case['title']}"
         parts.append(f"{title}\n\n{layout(*case_table(case))}")
-    found = verdicts(content)
+    found = [] if content.get("quick") else verdicts(content, targets)
     if found:
         parts.append(layout(*verdict_table(found)))
+    if content["machine"]["gpu"] is None:
+        parts.append("GPU figures are missing: this machine has none (`python -m benchmarks.speed.gpu`).")
     if content.get("quick"):
         parts.append("Quick sizes: the figures only show that everything runs; no target is judged by them.")
     return "\n\n".join(parts) + "\n"

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.speed import cli, measure, report, rows, tables
+from benchmarks.speed import cli, gpu, measure, report, rows, tables
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.population import Numbered, federation_of, repeated
 from benchmarks.speed.prepare import prepare
 from benchmarks.speed.runner import Options, reused, run_case
 
 
-def run(milliseconds: float, accuracy: float = 0.8, *, cohort: int = 100, **changes: Any) -> dict[str, Any]:
+def run(
+    milliseconds: float, accuracy: float | None = 0.8, *, cohort: int = 100, **changes: Any
+) -> dict[str, Any]:
     """One repeat that took ``milliseconds`` a client."""
     values = {"round": milliseconds * cohort / 1e3, "start": 2.0, "accuracy": accuracy, "memory": 300e6}
     return measure.Run(10.0, **{**values, **changes}).to_dict()
@@ -93,6 +95,43 @@ def test_markdown_has_a_line_for_each_row_and_target(content: dict[str, Any]) ->
     assert "| small | times Flower's engine, vectorized | >= 30 | 40 | met |" in text
     assert "no GPU" in text
     assert "GPU MB" not in text
+
+
+def test_quick_sizes_are_not_judged(content: dict[str, Any]) -> None:
+    content["quick"] = True
+    text = tables.text(content)
+    assert "no target is judged" in text
+    assert "times Flower's engine" not in text
+
+
+def test_targets_of_the_gpu_are_those_of_its_own_cases(content: dict[str, Any]) -> None:
+    case = content["cases"].pop("small")
+    case["rows"]["fedbal cohort"] = row([run(0.3)])
+    case["rows"]["centralised"] = row([run(0.18, accuracy=None)])
+    content["cases"]["gpu-cifar"] = case
+    found = {one["text"]: one["value"] for one in report.verdicts(content, gpu.targets())}
+    assert found == {
+        "times Flower's engine": pytest.approx(20),
+        "times pfl": pytest.approx(6),
+        "share of centralised training": pytest.approx(0.6),
+    }
+
+
+def test_a_gpu_is_asked_for_by_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        gpu.main([])
+    assert stop.value.code == 2
+    assert "--tiny" in capsys.readouterr().err
+
+
+def test_tiny_cases_of_the_gpu_can_be_prepared(tmp_path: Path) -> None:
+    for case in gpu.cases((1, 2), gpu=False):
+        folder = prepare(gpu.tiny(case), tmp_path / case.name)
+        assert np.load(folder / "x.npy").shape[1:] == (3, 32, 32)
+        assert np.load(folder / "cohorts.npy").shape == (3, 3)
 
 
 def test_a_failed_row_says_why(content: dict[str, Any]) -> None:
