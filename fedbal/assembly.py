@@ -96,7 +96,7 @@ class Assembly:
         return {name: shared.get(name, value) for name, value in self.complete.items()}
 
 
-def assemble(scenario: Scenario, device: str) -> Assembly:
+def assemble(scenario: Scenario, device: str, federation: Federation | None = None) -> Assembly:
     """Build the parts of a scenario.
 
     Parameters
@@ -105,6 +105,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         What to build.
     device : str
         Where models are trained and evaluated.
+    federation : Federation, optional
+        Its divided data where they are there already.
 
     Raises
     ------
@@ -113,7 +115,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     """
     if scenario.evaluation.dissimilarity:
         refuse_preprocessing(scenario, "evaluation.dissimilarity")
-    federation = load_federation(scenario.data, scenario.seed.partition)
+    if federation is None:
+        federation = load_federation(scenario.data, scenario.seed.partition)
     if pools_clients(scenario):
         scenario, federation = centralised(scenario, federation), pooled(federation)
     dataset = federation.dataset
