@@ -1,10 +1,12 @@
 # make demo   install what is missing, then run the quickstart scenario
 # make test   install what is missing, then lint, format check, types, tests with coverage
 # make docs   install what is missing, then build the documentation into build/docs
+# make bench  install the engines of the benchmark into .venv-bench, then measure: two cores, within 20 minutes
 # make venv   only install
 
 VENV ?= .venv
 EXTRAS := sim,data,report,export,docs,dev
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -17,7 +19,7 @@ export FLWR_TELEMETRY_ENABLED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help demo test docs venv
+.PHONY: help demo test docs bench venv
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +37,9 @@ test: venv
 docs: venv
 	$(BIN)/python -m mkdocs build --strict
 
+bench: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks.speed --out runs/speed.json
+
 venv: $(STAMP)
 
 # The build backend is installed first and build isolation is off: some versions of pip leave an isolated
@@ -47,4 +52,16 @@ $(STAMP): pyproject.toml constraints.txt
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[$(EXTRAS)]"
+	@touch $@
+
+# pfl pins packages that clash with the development tools and needs a Python below 3.13, so the engines have an
+# environment of their own.
+$(BENCH_VENV)/.installed: pyproject.toml benchmarks/speed/constraints.txt
+	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
+		echo "The benchmark needs Python 3.11 or 3.12; name one: make bench PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Installing into $(BENCH_VENV); the first time this takes minutes and gigabytes."
+	"$(PYTHON)" -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c benchmarks/speed/constraints.txt hatchling editables
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c benchmarks/speed/constraints.txt --no-build-isolation \
+		-e ".[sim]" "pfl[pytorch]"
 	@touch $@

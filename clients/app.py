@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from torch import nn
 
-from clients.base import ClientUpdate, LocalRound, Tensors
+from clients.base import LocalRound, Tensors
+from clients.cohort import train_alone, train_cohort
 from clients.data import ClientData
-from clients.functional import ModelFunction
-from clients.groups import shared_names
-from clients.normalised import normalised_steps
-from clients.optimizers import Optimizer
-from clients.preprocess import Preprocess, prepared
-from clients.proximal import Proximal
+from clients.engine import LOOP, Engine
+from clients.jobs import TrainJob, TrainReply, finish, prepare, requested, to_content
+from clients.preprocess import prepared
 from clients.records import encode
-from clients.schedules import Constant, LearningRateSchedule, scheduled
-from clients.training import LocalPlan, StepOptions, evaluate, train
-from clients.whole import inexactness, mean_loss
+from clients.trainer import Trainer
+from clients.training import evaluate
 from fedbal import protocol
-from fedbal.measures import measures_for
-from fedbal.measures.base import Measures
-from fedbal.measures.names import TaskName
 from fedbal.protocol import to_arrays, to_record
+
+__all__ = ["CLIENT_RAISED", "Trainer", "TrainingApp", "make_app"]
 
 CLIENT_RAISED = 2
 """Flower's error code for a ClientApp that raised."""
@@ -37,60 +28,63 @@ DataOf = Callable[[Context], ClientData]
 Handler = Callable[[Message, Context], RecordDict]
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """How every client of a scenario trains.
+class TrainingApp(ClientApp):
+    """fedbal's ClientApp, which can also train many clients at once where they share a process.
 
-    Attributes
+    Parameters
     ----------
-    model : nn.Module
-        One resident model; only its structure and its frozen tensors are used, the others come in messages.
-    update : ClientUpdate
-        What is minimised locally.
-    optimizer : Optimizer
-        Local optimizer.
-    plan : LocalPlan
-        Local work and batch size.
-    num_classes : int
-        Classes of the task.
-    seed : int
-        Training seed of the minibatch streams.
-    rounds : int
-        Rounds of the run, which a learning-rate schedule may depend on.
-    schedule : LearningRateSchedule
-        Learning rate over the rounds.
-    options : StepOptions
-        Gradient clipping and augmentation.
-    preprocess : Preprocess, optional
-        Imputation and scaling of every client's rows.
-    task : {"classification", "segmentation"}
-        What the labels are.
+    trainer : Trainer
+        How clients train.
+    data_of : callable
+        Returns a client's data from its Flower ``Context``.
+    engine : Engine
+        How :meth:`train_chunk` trains; messages that come one by one are answered one by one.
     """
 
-    model: nn.Module
-    update: ClientUpdate
-    optimizer: Optimizer
-    plan: LocalPlan
-    num_classes: int
-    seed: int
-    rounds: int = 1
-    schedule: LearningRateSchedule = field(default_factory=Constant)
-    options: StepOptions = field(default_factory=StepOptions)
-    preprocess: Preprocess | None = None
-    task: TaskName = "classification"
+    def __init__(self, trainer: Trainer, data_of: DataOf, engine: Engine) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.data_of = data_of
+        self.engine = engine
 
-    @property
-    def measures(self) -> Measures[Any]:
-        """What is measured of a model on this task."""
-        return measures_for(self.task, self.num_classes)
+    def rows_of(self, content: RecordDict, context: Context) -> ClientData:
+        """Return a client's data, its rows prepared by what the message brings."""
+        return prepared(self.trainer.preprocess, self.data_of(context), content)
 
-    @cached_property
-    def shared(self) -> tuple[str, ...]:
-        """Names of the tensors that messages carry."""
-        return shared_names(self.model)
+    def train_chunk(
+        self, asked: Sequence[tuple[RecordDict, Context]]
+    ) -> list[TrainReply | Exception | SystemExit]:
+        """Train the clients of a chunk: for each the content of its message, and its context.
+
+        Returns
+        -------
+        list of TrainReply, Exception or SystemExit
+            In the given order; what a client raised is its own answer and nobody else's.
+        """
+        answers: list[TrainReply | Exception | SystemExit | TrainJob] = []
+        for content, context in asked:
+            try:
+                job = prepare(self.trainer, self.rows_of(content, context), content, context.state)
+                answers.append(job)
+            except (Exception, SystemExit) as error:
+                answers.append(error)
+        jobs = [answer for answer in answers if isinstance(answer, TrainJob)]
+        trained = iter(train_cohort(self.trainer, jobs, self.engine))
+        return [self._finished(one, trained) if isinstance(one, TrainJob) else one for one in answers]
+
+    def _finished(
+        self, job: TrainJob, trained: Iterator[tuple[Tensors, float] | Exception]
+    ) -> TrainReply | Exception | SystemExit:
+        result = next(trained)
+        if isinstance(result, Exception):
+            return result
+        try:
+            return finish(self.trainer, job, *result)
+        except (Exception, SystemExit) as error:
+            return error
 
 
-def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
+def make_app(trainer: Trainer, data_of: DataOf, engine: Engine = LOOP) -> TrainingApp:
     """Return the ClientApp that trains, evaluates and answers queries.
 
     Parameters
@@ -99,11 +93,13 @@ def make_app(trainer: Trainer, data_of: DataOf) -> ClientApp:
         How clients train.
     data_of : callable
         Returns a client's data from its Flower ``Context``.
+    engine : Engine
+        How clients that share a process are trained.
     """
-    app = ClientApp()
+    app = TrainingApp(trainer, data_of, engine)
 
     def rows_of(message: Message, context: Context) -> ClientData:
-        return prepared(trainer.preprocess, data_of(context), message.content)
+        return app.rows_of(message.content, context)
 
     @app.train()
     def _train(message: Message, context: Context) -> Message:
@@ -135,60 +131,15 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
 
 
 def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
-    config = protocol.config_of(message.content)
-    server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
-    local = LocalRound(
-        round=server_round,
-        received=_received(trainer, message, data),
-        data=data,
-        num_classes=trainer.num_classes,
-        config=config,
-        state=context.state,
-        records=message.content,
-        forward=ModelFunction(trainer.model),
-        seed=trainer.seed,
-        task=trainer.task,
-    )
-    if not len(data.train):
-        raise ValueError(f"client {data.key} has no training samples")
-    work = config.get(protocol.LOCAL_WORK)
-    batches = trainer.plan.minibatches(
-        trainer.seed,
-        data.key,
-        server_round,
-        len(data.train),
-        None if work is None else int(work),  # type: ignore[arg-type]
-    )
-    frozen = trainer.update.before(local)
-    optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
-    local.progress.learning_rate = float(getattr(optimizer, "lr", 0.0))
-    local.progress.momentum = float(getattr(optimizer, "momentum", 0.0))
-    trained, loss = train(trainer.model, trainer.update, optimizer, local, frozen, batches, trainer.options)
-    records = trainer.update.records(local, trained)
-    extras = dict(trainer.update.after(local, trained))
-    extras.update(_requested(config, local, trainer, trained))
-    outgoing = trainer.update.outgoing(local, trained)
-    content = RecordDict(
-        {
-            protocol.ARRAYS: encode(outgoing),
-            protocol.METRICS: MetricRecord(
-                {protocol.NUM_EXAMPLES: len(data.train), protocol.TRAIN_LOSS: loss}
-            ),
-            protocol.REPLY: ConfigRecord(
-                {protocol.BASE_VERSION: server_round, protocol.CODEC: protocol.FP32}
-            ),
-        }
-    )
-    for name, tensors in records.items():
-        content[name] = encode(tensors)
-    if extras:
-        content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
-    return content
+    job = prepare(trainer, data, message.content, context.state)
+    result = train_alone(trainer, job)
+    return to_content(finish(trainer, job, *result))
 
 
 def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
     config = protocol.config_of(message.content)
-    received, measures = _received(trainer, message, data), trainer.measures
+    received = trainer.received(protocol.arrays_of(message.content), data.train.pool.device)
+    measures = trainer.measures
     local = LocalRound(
         round=int(config.get(protocol.SERVER_ROUND, 0)),  # type: ignore[arg-type]
         received=received,
@@ -210,7 +161,7 @@ def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> Record
     local = LocalRound(0, {}, data, trainer.num_classes, config, seed=trainer.seed)
     for name, tensors in trainer.update.answer(local).items():
         content[name] = encode(tensors)
-    if extras := _requested(config, local, trainer):
+    if extras := requested(local, trainer):
         content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in extras.items()})
     return content
 
@@ -223,53 +174,3 @@ def _statistics_reply(trainer: Trainer, data: ClientData, message: Message) -> R
     answer = trainer.preprocess.answer(data.train, what, to_arrays(asked))
     own = ConfigRecord({protocol.CLIENT_KEY: data.key, protocol.NUM_EXAMPLES: len(data.train)})
     return RecordDict({protocol.STATISTICS: to_record(answer), protocol.REPLY: own})
-
-
-def _received(trainer: Trainer, message: Message, data: ClientData) -> Tensors:
-    """Return the model of a message in the names, order and dtypes of the client's own shared tensors.
-
-    Stock Flower strategies may number the arrays, sort them by name or send float64.
-    """
-    arrays = to_arrays(protocol.arrays_of(message.content))
-    own_state = trainer.model.state_dict()
-    expected = {name: own_state[name] for name in trainer.shared}
-    if len(arrays) != len(expected):
-        raise ValueError(f"the model has {len(expected)} arrays, the message {len(arrays)}")
-    if set(arrays) != set(expected):
-        arrays = dict(zip(expected, arrays.values(), strict=True))
-    device = data.train.pool.device
-    received = {}
-    for name, own in expected.items():
-        if tuple(arrays[name].shape) != tuple(own.shape):
-            raise ValueError(f"array {name!r} has shape {arrays[name].shape}, the model {tuple(own.shape)}")
-        received[name] = torch.from_numpy(arrays[name]).to(device=device, dtype=own.dtype)
-    return received
-
-
-def _requested(
-    config: ConfigRecord, local: LocalRound, trainer: Trainer, trained: Tensors | None = None
-) -> dict[str, list[float]]:
-    """Answer what the rule asks for beyond the update's own extras."""
-    update = trainer.update
-    mu = update.coefficient(local) if isinstance(update, Proximal) else 0.0
-    requests = config.get(protocol.REQUESTS, [])
-    answers: dict[str, list[float]] = {}
-    for request in requests if isinstance(requests, list) else []:
-        if request == protocol.LABEL_COUNTS:
-            answers[protocol.LABEL_COUNTS] = local.data.train.label_counts(local.num_classes).tolist()
-        elif request == protocol.NORMALISED_STEPS:
-            progress = local.progress
-            pull = progress.learning_rate * mu
-            answers[protocol.NORMALISED_STEPS] = [normalised_steps(progress.steps, progress.momentum, pull)]
-        elif request == protocol.RECEIVED_LOSS:
-            answers[protocol.RECEIVED_LOSS] = [mean_loss(trainer.model, update.criterion, local)]
-        elif request == protocol.INEXACTNESS and trained is not None:
-            gamma = inexactness(trainer.model, update.criterion, local, trained, mu)
-            answers[protocol.INEXACTNESS] = [gamma]
-        elif request not in update.answers:
-            known = (
-                *(protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, protocol.RECEIVED_LOSS),
-                *(protocol.INEXACTNESS, *update.answers),
-            )
-            raise ValueError(f"the rule asks for {request!r}, this client can answer {', '.join(known)}")
-    return answers

@@ -11,7 +11,11 @@ from clients.base import Tensors
 
 
 class Optimizer(Protocol):
-    """A local optimizer; its state starts empty in every round."""
+    """A local optimizer; its state starts empty in every round.
+
+    One that treats every number by itself, with a state of tensors like the parameters or without axes, may declare
+    ``elementwise = True``: then it can step the stacked parameters of many clients at once.
+    """
 
     def init(self, params: Tensors) -> Tensors:
         """Return the state for fresh local training."""
@@ -39,6 +43,9 @@ class SGD:
     nesterov : bool (default: False)
         Look ahead along the velocity; needs momentum > 0.
     """
+
+    elementwise = True
+    """Whether every number is treated by itself, so that stacked parameters of clients can be stepped at once."""
 
     def __init__(
         self, lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
@@ -90,6 +97,8 @@ class Adam:
         L2 coefficient added to the gradient, >= 0.
     """
 
+    elementwise = True
+    """Whether every number is treated by itself, so that stacked parameters of clients can be stepped at once."""
     decoupled = False
     """Whether weight decay shrinks the weights instead of joining the gradient."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -71,6 +71,11 @@ class LocalPlan:
         """Local work in its own unit: epochs, or steps."""
         return self.epochs if self.epochs is not None else self.steps or 0
 
+    def num_steps(self, n: int, units: int | None = None) -> int:
+        """Return the minibatch steps of a client with ``n`` samples; parameters as of :meth:`minibatches`."""
+        todo = self.units if units is None else units
+        return todo * -(-n // self.batch_size) if self.epochs is not None else todo
+
     def minibatches(
         self, seed: int, client: str, server_round: int, n: int, units: int | None = None
     ) -> Iterator[NDArray[np.int64]]:
@@ -92,10 +97,8 @@ class LocalPlan:
         """
         generator = stream(seed, "batches", client, server_round)
         per_epoch = -(-n // self.batch_size)
-        todo = self.units if units is None else units
-        steps = todo * per_epoch if self.epochs is not None else todo
         order = np.empty(0, np.int64)
-        for step in range(steps):
+        for step in range(self.num_steps(n, units)):
             start = step % per_epoch * self.batch_size
             if start == 0:
                 order = generator.permutation(n)
@@ -119,7 +122,7 @@ def train(
     optimizer: Optimizer,
     local: LocalRound,
     frozen: Frozen,
-    minibatches: Iterator[NDArray[np.int64]],
+    minibatches: Iterable[NDArray[np.int64]],
     options: StepOptions = _PLAIN,
 ) -> tuple[Tensors, float]:
     """Train from the received model.
@@ -131,11 +134,26 @@ def train(
     tuple of (Tensors, float)
         All received tensors after training, and the mean training loss over all samples seen.
     """
+    start, prior = update.start(local), class_prior(update.criterion, local)
+    return train_from(start, model, update, optimizer, local, frozen, minibatches, options, prior)
+
+
+def train_from(
+    start: Tensors,
+    model: nn.Module,
+    update: ClientUpdate,
+    optimizer: Optimizer,
+    local: LocalRound,
+    frozen: Frozen,
+    minibatches: Iterable[NDArray[np.int64]],
+    options: StepOptions,
+    prior: Tensor | None,
+) -> tuple[Tensors, float]:
+    """Train from the model ``start``, which stays as it is, with the loss's ``prior``; as :func:`train`."""
     training_mode(model)
-    params, buffers = split_state(model, update.start(local))
+    params, buffers = split_state(model, start)
 
     forward = ModelFunction(model, buffers)
-    prior = class_prior(update.criterion, local)
     state = optimizer.init(params)
     descend = _Loop(optimizer, state, options.clip_norm)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)

@@ -1,8 +1,8 @@
-"""The commands as Python functions: ``fedbal.load``, ``run``, ``resume``, ``open_run``."""
+"""The commands as Python functions: ``fedbal.load``, ``run``, ``run_many``, ``resume``, ``open_run``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fedbal.scenario import Scenario, from_mapping
 if TYPE_CHECKING:
     from fedbal.observer import Observer
     from fedbal.simulation import RunResult
+    from fedbal.sweep import FailedRun
 
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -126,6 +127,38 @@ def run(
     return simulation.run(loaded, None if out is None else Path(out), observer=observer)
 
 
+def run_many(
+    scenarios: Sequence[Scenario],
+    out: str | Path | Sequence[str | Path],
+    *,
+    workers: int | None = None,
+    observer: Callable[[int], Observer] | None = None,
+) -> list[RunResult | FailedRun]:
+    """Simulate many scenarios on processes that share modules and data; each leaves the bytes of :func:`run`.
+
+    Called again with the same directories, it goes on with what was stopped and takes what is complete as it is.
+
+    Parameters
+    ----------
+    scenarios : sequence of Scenario
+        What to run, as :func:`load` gives them.
+    out : str, Path or a sequence of them
+        A folder for directories named by position and strategy, or one directory for each scenario.
+    workers : int, optional
+        Processes, >= 1; default: one a CPU, but no more than runs.
+    observer : callable, optional
+        Returns who is told of the run at a position.
+
+    Returns
+    -------
+    list of RunResult or FailedRun
+        In the order of the scenarios; a run that failed says why in ``reason`` and stops no other.
+    """
+    from fedbal import sweep
+
+    return sweep.run_many(scenarios, out, workers=workers, observer=observer)
+
+
 def resume(directory: str | Path, *, observer: Observer | None = None) -> RunResult:
     """Go on with a run that was stopped or killed.
 
@@ -159,4 +192,4 @@ def open_run(directory: str | Path) -> RunResult:
     return simulation.open_run(Path(directory))
 
 
-__all__ = ["load", "open_run", "resume", "run"]
+__all__ = ["load", "open_run", "resume", "run", "run_many"]

@@ -18,6 +18,7 @@ from fedbal.backend import choose_device
 from fedbal.data.federation import load_federation
 from fedbal.determinism import pin
 from fedbal.driver import drive
+from fedbal.engine import one_by_one
 from fedbal.errors import UsageError
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
@@ -35,7 +36,7 @@ client_app = ClientApp()
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario named in the run-config on Flower's grid."""
-    scenario = load(*_chosen(context))
+    scenario = one_by_one(load(*_chosen(context)))
     out = str(context.run_config.get("out", ""))
     if pools_clients(scenario):
         raise UsageError(
@@ -87,7 +88,7 @@ def _client(context: Context) -> ClientApp:
 @lru_cache(maxsize=1)
 def _client_app(source: str, overrides: tuple[str, ...]) -> ClientApp:
     """Build the clients once a process; Flower calls its ClientApp anew for every message."""
-    scenario = load(source, overrides)
+    scenario = one_by_one(load(source, overrides))
     pin(scenario.runtime.threads)
     federation = load_federation(scenario.data, scenario.seed.partition)
     return virtual_clients(scenario, federation, choose_device(scenario.runtime))()

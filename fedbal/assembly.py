@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
 from fedbal.dissimilarity import GradientProbe
+from fedbal.engine import choose_engine
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
 from fedbal.foreign import state_of, with_defaults
@@ -60,6 +63,8 @@ class Assembly:
     """All tensors of the model, before the first round."""
     load: Load
     engine: dict[str, Any]
+    notes: tuple[str, ...]
+    """What a user should know before the first round."""
     asks_counts: bool
     """Whether the loss reads the class counts of all clients."""
     user_files: tuple[Path, ...]
@@ -85,7 +90,7 @@ class Assembly:
         """Return what measures how much the gradients of all clients with data differ."""
         data_of = self.clients.data_of()
         members = [data_of.client(self.population.client(node)) for node in self.population.nodes]
-        counts = self.federation.label_counts().sum(axis=0).tolist()
+        counts = self.federation.class_counts().tolist()
         return GradientProbe(self.clients.trainer(), members, counts)
 
     def whole(self, shared: Arrays) -> Arrays:
@@ -93,7 +98,7 @@ class Assembly:
         return {name: shared.get(name, value) for name, value in self.complete.items()}
 
 
-def assemble(scenario: Scenario, device: str) -> Assembly:
+def assemble(scenario: Scenario, device: str, federation: Federation | None = None) -> Assembly:
     """Build the parts of a scenario.
 
     Parameters
@@ -102,6 +107,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         What to build.
     device : str
         Where models are trained and evaluated.
+    federation : Federation, optional
+        Its divided data where they are there already.
 
     Raises
     ------
@@ -110,7 +117,8 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
     """
     if scenario.evaluation.dissimilarity:
         refuse_preprocessing(scenario, "evaluation.dissimilarity")
-    federation = load_federation(scenario.data, scenario.seed.partition)
+    if federation is None:
+        federation = load_federation(scenario.data, scenario.seed.partition)
     if pools_clients(scenario):
         scenario, federation = centralised(scenario, federation), pooled(federation)
     dataset = federation.dataset
@@ -138,6 +146,11 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         *(scenario.strategy, scenario.model, client.update, client.loss, client.optimizer),
         *(clients.schedule, scenario.cohort.availability),
     )
+    parameters = sum(value.size for value in complete.values())
+    load = Load(scenario.rounds, cohort, steps, plan.batch_size, parameters)
+    trainer = replace(clients, device="cpu").trainer()
+    choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
+    clients = replace(clients, engine=choice.engine)
     return Assembly(
         federation=federation,
         clients=clients,
@@ -149,7 +162,7 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         ),
         sampler=sampler,
         population=population,
-        directory=NodeDirectory(federation.num_clients, _KeyOf(federation)),
+        directory=NodeDirectory(federation.num_clients, _KeyOf(federation.names)),
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
         test=GlobalTest(
@@ -161,10 +174,13 @@ def assemble(scenario: Scenario, device: str) -> Assembly:
         ),
         initial=initial,
         complete=complete,
-        load=Load(
-            scenario.rounds, cohort, steps, plan.batch_size, sum(value.size for value in complete.values())
-        ),
-        engine={"kind": "loop", "threads": scenario.runtime.threads, "device": device.split(":")[0]},
+        load=load,
+        engine={
+            **asdict(choice.engine),
+            "threads": scenario.runtime.threads,
+            "device": device.split(":")[0],
+        },
+        notes=choice.notes,
         asks_counts=getattr(loss, "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])
@@ -223,12 +239,12 @@ def _preprocess(scenario: Scenario, federation: Federation) -> Preprocess | None
 
 @dataclass(frozen=True)
 class _KeyOf:
-    """Client index to key; a class because it travels to workers."""
+    """Client index to key; a class because it travels to workers, without the data."""
 
-    federation: Federation
+    names: Sequence[str]
 
     def __call__(self, client: int) -> str:
-        return self.federation.names[client]
+        return self.names[client]
 
 
 def _population(scenario: Scenario, federation: Federation) -> Population:
@@ -246,13 +262,18 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         order = stream(scenario.seed.training, "evaluation").permutation(len(testers))
         testers = np.sort(testers[order[:wanted]])
     return Population(
-        nodes=(with_data + FIRST_NODE).tolist(),
-        testers=(testers + FIRST_NODE).tolist(),
+        nodes=_nodes_of(with_data),
+        testers=_nodes_of(testers),
         client=client_of,
-        keys=_KeyOf(federation),
+        keys=_KeyOf(federation.names),
         samples=sizes,
         unseen=unseen,
     )
+
+
+def _nodes_of(clients: np.ndarray[Any, np.dtype[np.int64]]) -> Sequence[int]:
+    """Return node ids in 8 bytes each; a list of Python integers takes five times that."""
+    return array("q", (clients + FIRST_NODE).astype(np.int64).tobytes())
 
 
 def _groups(scenario: Scenario, federation: Federation) -> ClassGroups | None:
@@ -262,7 +283,7 @@ def _groups(scenario: Scenario, federation: Federation) -> ClassGroups | None:
     chosen = scenario.evaluation.groups
     low, high = chosen.thresholds
     first, second = chosen.shares
-    counts = federation.label_counts(clean=True).sum(axis=0)
+    counts = federation.class_counts(clean=True)
     return class_groups(counts, chosen.rule, (low, high), (first, second))
 
 
@@ -272,7 +293,7 @@ def _sampler(scenario: Scenario, federation: Federation, population: Population)
     availability = create(AVAILABILITIES, cohort.availability)
     if isinstance(availability, Uniform):
         return CohortSampler(scenario.seed.training, cohort.fraction, cohort.size)
-    members = np.fromiter(map(population.client, population.nodes), np.int64, len(population.nodes))
+    members = np.flatnonzero(population.samples > 0)
     counts = federation.label_counts()[members]
     return CohortSampler(
         *(scenario.seed.training, cohort.fraction, cohort.size, availability),

@@ -7,10 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fedbal.errors import UsageError
 from fedbal.grid.base import VirtualGrid
+from fedbal.grid.chunks import Chunks
 from fedbal.grid.inprocess import InProcessGrid
 from fedbal.grid.ray import RayGrid, import_ray
 from fedbal.grid.work import NodeDirectory
@@ -92,12 +95,13 @@ def make_grid(
     clients: VirtualClients,
     directory: NodeDirectory,
     nodes: Sequence[int],
-    costs: Sequence[float],
+    costs: Sequence[float] | NDArray[np.float64],
     cohort: int,
 ) -> VirtualGrid:
     """Start the grid of a backend."""
+    chunks = Chunks(clients.engine, clients.plan, clients.federation.train.sizes)
     if backend == "inprocess":
-        return InProcessGrid(clients(), directory, nodes)
+        return InProcessGrid(clients(), directory, nodes, chunks)
     import_ray()
     return RayGrid(
         clients,
@@ -110,4 +114,5 @@ def make_grid(
         num_gpus=runtime.num_gpus,
         threads=runtime.threads,
         address=runtime.address,
+        chunks=chunks,
     )

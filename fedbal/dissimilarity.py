@@ -21,9 +21,9 @@ import torch
 from flwr.app import ConfigRecord
 from numpy.typing import ArrayLike
 
-from clients.app import Trainer
 from clients.base import LocalRound
 from clients.data import ClientData
+from clients.trainer import Trainer
 from clients.whole import mean_gradient, mean_loss
 from fedbal import protocol
 from fedbal.metrics import finite

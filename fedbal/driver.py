@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Iterator
@@ -18,7 +16,8 @@ from safetensors.numpy import save
 from fedbal import checkpoint, fingerprints
 from fedbal.assembly import Assembly
 from fedbal.checkpoint import Snapshot
-from fedbal.data.heterogeneity import describe
+from fedbal.clients_table import client_table
+from fedbal.data.heterogeneity import measure
 from fedbal.errors import RunError
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
@@ -41,8 +40,12 @@ from fedbal.results import (
     write_atomically,
 )
 from fedbal.scenario import Scenario
+from fedbal.seeding import stream
 from fedbal.summary import both_views, last_tenth
 from fedbal.task import Task
+
+LISTED_CLIENTS = 10_000
+"""With more clients, ``heterogeneity.json`` lists a sample of this many; its numbers over all stay exact."""
 
 
 def drive(
@@ -83,6 +86,8 @@ def drive(
     journal = Journal(directory, observer, Totals(**start.progress), headline=assembly.test.measures.headline)
     observer.started(scenario, directory.path, start.round + 1)
     try:
+        if not start.round:
+            journal.note(assembly.notes)
         fitted = _fit(directory, assembly, grid, journal, start.round)
         loop = _loop(scenario, assembly, grid, journal, signals, fitted)
         end = loop.run(start)
@@ -163,8 +168,10 @@ def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resum
     directory.cut({})
     plan = json.dumps(assembly.plan_fingerprint)
     progress = vars(Totals(cohorts=fingerprints.chain("", 0, []), batches=fingerprints.chain(plan, 0, [])))
-    directory.write(CLIENTS_TABLE, _clients_table(assembly))
-    directory.write(HETEROGENEITY, _json(_heterogeneity(assembly)))
+    counts = assembly.federation.label_counts()
+    directory.write(CLIENTS_TABLE, client_table(assembly.federation, counts, assembly.systems.speeds))
+    directory.write(HETEROGENEITY, _json(_heterogeneity(assembly, counts, scenario.seed.partition)))
+    del counts
     directory.write(FINGERPRINTS, _json(_fingerprints(assembly)))
     return Snapshot(0, assembly.initial, strategy=assembly.initial_strategy_state, progress=progress)
 
@@ -237,31 +244,19 @@ def require_same(before: dict[str, Any], assembly: Assembly) -> None:
             )
 
 
-def _clients_table(assembly: Assembly) -> str:
+def _heterogeneity(
+    assembly: Assembly, counts: np.ndarray[Any, np.dtype[np.int64]], seed: int
+) -> dict[str, Any]:
     federation = assembly.federation
-    counts = federation.label_counts()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    classes = [f"class_{name}" for name in federation.counted_classes]
-    attributes = {"samples_per_second": assembly.systems.speeds}
-    if federation.shift is not None:
-        attributes[federation.shift.column] = federation.shift.strengths
-    if federation.label_noise is not None:
-        attributes["label_noise"] = federation.label_noise
-    if (foreground := federation.foreground()) is not None:
-        attributes["foreground"] = foreground
-    writer.writerow(["client", "train", "validation", "client_test", *attributes, *classes])
-    sizes = np.stack([federation.train.sizes, federation.validation.sizes, federation.client_test.sizes], 1)
-    for index, (row, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
-        drawn = [f"{values[index]:.6g}" for values in attributes.values()]
-        writer.writerow([federation.names[index], *row, *drawn, *count])
-    return text.getvalue()
-
-
-def _heterogeneity(assembly: Assembly) -> dict[str, Any]:
-    federation = assembly.federation
-    named = {"clients": list(federation.names), "classes": list(federation.counted_classes)}
-    return {**named, **describe(federation).to_dict()}
+    described, everyone = measure(counts), federation.num_clients
+    classes = {"classes": list(federation.counted_classes)}
+    if everyone <= LISTED_CLIENTS:
+        return {"clients": list(federation.names), **classes, **described.to_dict()}
+    draw = stream(seed, "heterogeneity-listed")
+    members = np.sort(draw.choice(everyone, LISTED_CLIENTS, replace=False, shuffle=False))
+    listed = {"clients": [federation.names[client] for client in members.tolist()]}
+    sampled = {"listed": LISTED_CLIENTS, "of": everyone}
+    return {**listed, **classes, "sampled": sampled, **described.of(members).to_dict()}
 
 
 @contextmanager

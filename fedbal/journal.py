@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import RecordDict
 
 from fedbal import checkpoint
 from fedbal.checkpoint import Snapshot
@@ -147,7 +147,7 @@ def client_rows(
     cohort: Sequence[int],
     population: Population,
     directives: Mapping[int, Directive],
-    replies: Sequence[Message],
+    answered: Collection[int],
     report: RoundReport,
     scores: Mapping[int, ClientResult],
     seconds: Mapping[int, float],
@@ -157,19 +157,17 @@ def client_rows(
 
     ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``.
     """
-    answered = {reply.metadata.src_node_id: reply for reply in replies}
     rows = []
     for node in cohort:
         client = population.client(node)
         directive = directives.get(client, Directive())
-        reply = answered.get(node)
         score = scores.get(node)
         status, reason = "ok", None
         if directive.excluded is not None:
             status, reason = directive.excluded, f"{directive.excluded}: its work does not count this round"
         elif node in report.dropped:
             status, reason = "dropped", report.dropped[node]
-        elif reply is None:
+        elif node not in answered:
             status, reason = "missing", "no reply"
         rows.append(
             {
@@ -183,7 +181,7 @@ def client_rows(
                 f"received_{metric}": score.value if score else None,
                 "test_samples": score.n if score else None,
                 **report.diagnostics.get(node, {}),
-                "seconds": seconds.get(node) if reply is not None else None,
+                "seconds": seconds.get(node) if node in answered else None,
             }
         )
     return rows

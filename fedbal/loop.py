@@ -11,29 +11,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedbal import fingerprints, protocol
 from fedbal.checkpoint import Snapshot
 from fedbal.class_counts import ClassCounts, ask_class_counts
+from fedbal.cohort_round import CohortRound, bytes_of
 from fedbal.credit import credit
 from fedbal.errors import RunError
 from fedbal.evaluation import client_columns, evaluate_on_clients
-from fedbal.foreign import keep_valid, restore_state, seeded_sampling, state_of
+from fedbal.foreign import restore_state, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, client_rows
 from fedbal.measures.base import Evaluated, Measures
 from fedbal.offered import OfferedGrid
 from fedbal.population import Population
-from fedbal.protocol import Arrays, to_arrays, to_record
-from fedbal.systems import Directive, Systems
+from fedbal.protocol import Arrays, to_record
+from fedbal.systems import Systems
 from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler
-from strategies.report import RoundReport
 
 T = TypeVar("T")
 
@@ -132,6 +131,14 @@ class RoundLoop:
         self._counted: ClassCounts | None = None
         self._preprocess = preprocess
         self._seed = sampler.seed
+        self._trainer = CohortRound(
+            grid=grid,
+            strategy=strategy,
+            seed=sampler.seed,
+            cohort=sampler.count(len(population.nodes)),
+            timeout=schedule.timeout,
+            preprocess=preprocess,
+        )
         self._opening_up = self._opening_down = 0
 
     def run(self, start: Snapshot) -> Snapshot:
@@ -157,10 +164,12 @@ class RoundLoop:
         messages = self._before_rounds(lambda: list(strategy.configure_opening(offered)))
         if not messages:
             return
-        messages = sorted(map(self._prepared, messages), key=lambda message: message.metadata.dst_node_id)
+        messages = sorted(
+            map(self._trainer.prepared, messages), key=lambda message: message.metadata.dst_node_id
+        )
         replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
         self._before_rounds(lambda: strategy.aggregate_opening(replies))
-        self._opening_up, self._opening_down = _bytes(replies), _bytes(messages)
+        self._opening_up, self._opening_down = bytes_of(replies), bytes_of(messages)
 
     def _before_rounds(self, work: Callable[[], T]) -> T:
         try:
@@ -177,10 +186,10 @@ class RoundLoop:
         directives = self._systems.directives(server_round, clients)
         testers = self._testers(server_round, cohort)
         received = self._client_scores(server_round, testers, record)
-        messages = self._messages(server_round, cohort, record, directives)
-        replies = list(self._grid.send_and_receive(messages, timeout=self._schedule.timeout))
-        seconds = dict(self._grid.seconds) if isinstance(self._grid, VirtualGrid) else {}
-        following, train, report = self._aggregate(server_round, replies, arrays)
+        by_node = {node: directives[client] for node, client in zip(cohort, clients, strict=True)}
+        config = self._config(server_round)
+        trained = self._trainer.train(server_round, cohort, record, arrays, config, by_node)
+        following, report = trained.arrays, trained.report
         test = self._test(following) if self._schedule.evaluates(server_round) else None
         columns = self._columns(testers, received, server_round - 1)
         if server_round == self._schedule.rounds:
@@ -190,27 +199,20 @@ class RoundLoop:
                     columns[name] = {**(columns[name] or {}), "final": final}
         scores = {node: score.received for node, score in received.items()}
         rows = client_rows(
-            server_round,
-            cohort,
-            self._population,
-            directives,
-            replies,
-            report,
-            scores,
-            seconds,
-            self._measures.client_metric,
+            *(server_round, cohort, self._population, directives, trained.answered, report),
+            *(scores, trained.seconds, self._measures.client_metric),
         )
         row = {
             "round": server_round,
             "test": test,
-            "train": train,
+            "train": trained.metrics,
             **columns,
             "credit": credit(rows),
             "simulated_seconds": self._systems.seconds(clients),
-            "bytes_up": _bytes(replies) + (self._opening_up if server_round == 1 else 0),
-            "bytes_down": _bytes(messages) + (self._opening_down if server_round == 1 else 0),
+            "bytes_up": trained.bytes_up + (self._opening_up if server_round == 1 else 0),
+            "bytes_down": trained.bytes_down + (self._opening_down if server_round == 1 else 0),
             "sampled": len(cohort),
-            "replied": sum(reply.has_content() for reply in replies),
+            "replied": trained.replied,
             "dropped": sum(entry["status"] != "ok" for entry in rows),
         }
         if self._probe is not None:
@@ -232,8 +234,15 @@ class RoundLoop:
                 cohort=clients,
                 batches=fingerprints.batch_keys(self._seed, server_round, keys),
                 started=started,
-                notes=report.notes,
+                notes=[*report.notes, *self._grid_notes()],
             )
+
+    def _grid_notes(self) -> list[str]:
+        """Return what the grid has to say about its machines, once."""
+        if not isinstance(self._grid, VirtualGrid):
+            return []
+        notes, self._grid.notes = self._grid.notes, []
+        return notes
 
     def _count_classes(self) -> None:
         """Ask the clients that train for their class counts; its bytes are counted in the next round."""
@@ -263,60 +272,12 @@ class RoundLoop:
                 f"cohort.availability: {name} failed in round {server_round}: {type(error).__name__}: {error}"
             ) from error
 
-    def _messages(
-        self,
-        server_round: int,
-        cohort: Sequence[int],
-        record: ArrayRecord,
-        directives: Mapping[int, Directive],
-    ) -> list[Message]:
-        """Let the strategy address the cohort, then apply what systems heterogeneity does to each client."""
-        if not cohort:
-            # Nobody is available; stock strategies would wait for nodes for ever.
-            return []
-        offered = OfferedGrid(self._grid, cohort)
+    def _config(self, server_round: int) -> ConfigRecord:
+        """Return what every client of a round is told."""
         config = ConfigRecord({protocol.SERVER_ROUND: server_round})
         if self._asks_counts:
             config[protocol.CLASS_COUNTS] = list(self._journal.totals.class_counts or ())
-        with seeded_sampling(self._seed, server_round):
-            made = list(self._strategy.configure_train(server_round, record, config, offered))
-        messages = []
-        for message in sorted(made, key=lambda one: one.metadata.dst_node_id):
-            directive = directives.get(self._population.client(message.metadata.dst_node_id), Directive())
-            if directive.excluded is not None:
-                continue
-            if directive.work is not None:
-                # Messages may share one content: a straggler gets its own copy of the config.
-                message.content = protocol.copy_content(message.content)
-                protocol.config_of(message.content)[protocol.LOCAL_WORK] = directive.work
-            messages.append(self._prepared(message))
-        return messages
-
-    def _prepared(self, message: Message) -> Message:
-        """Add imputation and scaling to a message, if the run has any."""
-        if self._preprocess is not None:
-            message.content = RecordDict({**message.content, protocol.PREPROCESS: self._preprocess})
-        return message
-
-    def _aggregate(
-        self, server_round: int, replies: list[Message], arrays: Arrays
-    ) -> tuple[Arrays, dict[str, Any], RoundReport]:
-        strategy = self._strategy
-        try:
-            if isinstance(strategy, AggregationRule):
-                record, metrics = strategy.aggregate_train(server_round, replies)
-                report = strategy.report
-            else:
-                kept, validated = keep_valid(replies, arrays, server_round)
-                report = RoundReport(dropped=validated.dropped)
-                record, metrics = strategy.aggregate_train(server_round, kept) if kept else (None, None)
-        except Exception as error:
-            name = type(strategy).__name__
-            raise RunError(
-                f"{name} failed in round {server_round}: {type(error).__name__}: {error}"
-            ) from error
-        following = arrays if record is None else _as_model(record, arrays)
-        return following, _train_numbers(metrics), report
+        return config
 
     def _testers(self, server_round: int, cohort: Sequence[int]) -> list[int]:
         """Return who evaluates this round: the testers, or those in the cohort, and the unseen clients."""
@@ -351,21 +312,3 @@ class RoundLoop:
     ) -> dict[str, dict[str, Any] | None]:
         unseen, smallest = self._population.unseen, self._schedule.min_client_samples
         return client_columns(testers, scores, unseen, smallest, model_round, self._measures)
-
-
-def _bytes(messages: Sequence[Message]) -> int:
-    return sum(protocol.num_bytes(message.content) for message in messages if message.has_content())
-
-
-def _as_model(record: ArrayRecord, like: Arrays) -> Arrays:
-    """Decode an aggregate in the order and dtypes of the model; some stock strategies return float64."""
-    arrays = to_arrays(record)
-    if set(arrays) != set(like):
-        arrays = dict(zip(like, arrays.values(), strict=True))
-    return {name: np.asarray(arrays[name], value.dtype).reshape(value.shape) for name, value in like.items()}
-
-
-def _train_numbers(metrics: MetricRecord | None) -> dict[str, Any]:
-    values = {key.replace("-", "_"): value for key, value in (metrics or {}).items()}
-    loss = values.pop("train_loss", None)
-    return {"loss": loss, **values}

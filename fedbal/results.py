@@ -56,10 +56,11 @@ class RunDirectory:
             self._lock = _lock(path)
         self._files: dict[str, IO[bytes]] = {}
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file so that it is there whole or not at all."""
+    def write(self, name: str, text: str | Iterable[str]) -> None:
+        """Write a file, in pieces if it is large, so that it is there whole or not at all."""
+        pieces = [text] if isinstance(text, str) else text
         with disk_errors(self.path):
-            write_atomically(self.path / name, text.encode())
+            write_atomically(self.path / name, (piece.encode() for piece in pieces))
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to a jsonl file, one object a line."""
@@ -187,12 +188,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write beside the target, flush to disk, then rename over it."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as handle:
-            handle.write(data)
+            handle.writelines([data] if isinstance(data, bytes) else data)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

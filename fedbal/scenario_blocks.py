@@ -254,6 +254,19 @@ class RuntimeBlock(Params):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N; auto is cuda when num_gpus > 0."
     )
+    vectorize: Literal["auto"] | bool = Field(
+        "auto",
+        description="Whether many clients are trained at once, their parameters stacked; auto: where fedbal's "
+        "table of measured costs says that it pays. Other bytes than one by one, the same learning.",
+    )
+    chunk: Literal["auto"] | Count = Field(
+        "auto", description="Clients trained at once, >= 1; auto: by the same table."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the step of the clients that are trained at once; pays in long runs of small models "
+        "and needs a C++ compiler.",
+    )
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Address of a running Ray cluster, or auto; left out: a local one is started."
     )

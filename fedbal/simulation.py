@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedbal.assembly import assemble
 from fedbal.backend import choose_backend, choose_device, make_grid
+from fedbal.data.federation import Federation
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
+from fedbal.engine import recorded
 from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
@@ -115,6 +118,28 @@ def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
     return _execute(load(directory / SCENARIO), directory, reader.fingerprints, observer or Silent())
 
 
+def run_here(
+    scenario: Scenario, directory: Path, observer: Observer, federation_of: Callable[[Scenario], Federation]
+) -> RunResult:
+    """Begin a run or go on with one, in this process whatever ``runtime.backend`` says; the bytes are the same.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to run.
+    directory : Path
+        New, empty, or the directory of this run.
+    observer : Observer
+        Is told of every round.
+    federation_of : callable
+        Returns the divided data of a scenario, which runs may share.
+    """
+    before = None
+    if (directory / SCENARIO).is_file():
+        scenario, before = load(directory / SCENARIO), RunReader(directory).fingerprints
+    return _execute(scenario, directory, before, observer, federation_of)
+
+
 def open_run(directory: Path) -> RunResult:
     """Open a run directory, finished or not."""
     reader = RunReader(directory)
@@ -122,24 +147,29 @@ def open_run(directory: Path) -> RunResult:
 
 
 def _execute(
-    scenario: Scenario, out: Path | None, before: dict[str, Any] | None, observer: Observer
+    scenario: Scenario,
+    out: Path | None,
+    before: dict[str, Any] | None,
+    observer: Observer,
+    federation_of: Callable[[Scenario], Federation] | None = None,
 ) -> RunResult:
     path = out or default_directory(scenario.name)
     if before is None:
         require_empty(path)
     device = choose_device(scenario.runtime)
     with Signals() as signals, quiet(), pinned(scenario.runtime.threads):
-        assembly = assemble(scenario, device)
+        assembly = assemble(scenario, device, None if federation_of is None else federation_of(scenario))
         if before:
             require_same(before, assembly)
-        backend = choose_backend(scenario.runtime, assembly.load)
+        scenario = recorded(scenario, assembly.clients.engine)
+        backend = choose_backend(scenario.runtime, assembly.load) if federation_of is None else "inprocess"
         grid = make_grid(
             backend,
             scenario.runtime,
             assembly.clients,
             assembly.directory,
             assembly.population.nodes,
-            assembly.systems.work.tolist(),
+            assembly.systems.work,
             assembly.cohort,
         )
         with grid:

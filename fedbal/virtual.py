@@ -11,12 +11,14 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from clients import LOSSES, OPTIMIZERS, SCHEDULES, UPDATES
-from clients.app import Trainer, make_app
+from clients.app import make_app
 from clients.base import ClientUpdate
 from clients.data import ByClient, ClientData, Pool, Split
+from clients.engine import LOOP, Engine
 from clients.params import ConstantParams
 from clients.preprocess import Preprocess
 from clients.shift import FeatureShift, MixedRotation, Rotation, shift_of
+from clients.trainer import Trainer
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
 from fedbal.errors import UsageError
@@ -53,6 +55,8 @@ class VirtualClients:
         Initial tensors from a file, and what is frozen.
     preprocess : Preprocess, optional
         Imputation and scaling.
+    engine : Engine
+        How clients that share a process are trained.
     """
 
     federation: Federation
@@ -69,10 +73,11 @@ class VirtualClients:
     options: StepOptions = field(default_factory=StepOptions)
     pretrained: Pretrained | None = None
     preprocess: Preprocess | None = None
+    engine: Engine = LOOP
 
     def __call__(self) -> ClientApp:
         """Build model and data on the device and return the app."""
-        return make_app(self.trainer(), self.data_of())
+        return make_app(self.trainer(), self.data_of(), self.engine)
 
     def trainer(self) -> Trainer:
         """Return how the clients train."""

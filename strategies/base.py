@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from logging import INFO, getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -19,12 +19,17 @@ from numpy.typing import NDArray
 
 from fedbal import protocol
 from fedbal.protocol import Arrays, Disclosure, to_arrays, to_record
-from strategies.alignment import alignment
+from strategies.alignment import mean_update, numbers, products
 from strategies.cohort import CohortSampler
+from strategies.mean import Sums, blocks_of, maxima, rounded, weighted_mean, weighted_sums
+from strategies.order import CohortOrder
 from strategies.report import RoundReport, ServerContext
 from strategies.server_optimizers import ServerOptimizer
+from strategies.stacked import Kept, StackedReplies
 from strategies.validation import ClientReply, InvalidReplyError, Validated, signature, validate
-from strategies.weighting import BySamples, Weighting, Weights
+from strategies.weighting import BySamples, Needs, Weighting, Weights
+
+__all__ = ["AggregationRule", "mean_metrics", "needs_of", "takes_stacks", "train_metrics", "weighted_mean"]
 
 
 class AggregationRule(Strategy):
@@ -52,6 +57,8 @@ class AggregationRule(Strategy):
     """Extras that the rule itself asks of every client."""
     discloses: tuple[Disclosure, ...] = ()
     """What leaves a site because of this rule, beyond weights and the sample count."""
+    needs: Needs = "scalars"
+    """What the rule reads of replies before their weighted mean is made, see :func:`needs_of`."""
 
     def __init__(
         self, weighting: Weighting | None = None, server_optimizer: ServerOptimizer | None = None
@@ -63,6 +70,8 @@ class AggregationRule(Strategy):
         self.report = RoundReport()
         self.context: ServerContext | None = None
         self.current: Arrays = {}
+        self._blocks: dict[int, int] = {}
+        self._latest: _Latest | None = None
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -87,7 +96,19 @@ class AggregationRule(Strategy):
 
     def combine(self, replies: Sequence[ClientReply], weights: Weights) -> Arrays:
         """Combine the clients' models; here their weighted mean."""
-        return weighted_mean([reply.arrays for reply in replies], weights)
+        return self.mean(replies, weights)
+
+    def mean(self, replies: Sequence[ClientReply], weights: Weights, record: str | None = None) -> Arrays:
+        """Return the weighted mean of the clients' models, or of a further record of their replies.
+
+        Sums run in the order that :mod:`strategies.mean` fixes, the same wherever the clients are trained.
+        """
+        latest = self._latest
+        if record is None and latest and latest.replies is replies and latest.weights is weights:
+            models = [reply.arrays for reply in replies]
+            return rounded(latest.sums, models[0], maxima(models))
+        chosen = [reply.arrays if record is None else reply.records[record] for reply in replies]
+        return weighted_mean(chosen, weights, _blocks(replies))
 
     def server_step(self, current: Arrays, combined: Arrays) -> Arrays:
         """Make the next global model; without a server optimizer the combination itself."""
@@ -122,38 +143,88 @@ class AggregationRule(Strategy):
     def aggregate_opening(self, replies: Iterable[Message]) -> None:
         """Take the answers to :meth:`configure_opening`; not called when it asked nothing."""
 
+    def order(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> CohortOrder:
+        """Return what the cohort is asked to train: the global model for all, and what single clients are told.
+
+        A rule that has more to say replaces this, not :meth:`configure_train`, and so needs no message a client.
+        """
+        self.current = to_arrays(arrays)
+        asked = self._order(server_round, arrays, config, grid, self.asks)
+        for name, record in self.sends().items():
+            asked = asked.bringing(name, record)
+        own = {node: config for node in asked.nodes if (config := self.config_for(node))}
+        self._blocks = blocks_of(asked.cohort)
+        return asked.telling(own) if own else asked
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send the global model to the cohort."""
-        self.current = to_arrays(arrays)
-        return self._messages(server_round, arrays, config, grid, MessageType.TRAIN)
+        return self.order(server_round, arrays, config, grid).messages(MessageType.TRAIN)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Validate the replies and make the next global model; nothing valid: the model stays."""
-        validated = validate(replies, signature(self.current), server_round, self.check)
+        reference = signature(self.current)
+        validated = validate(replies, reference, server_round, self.check, self._blocks)
+        following, metrics = self.aggregate(server_round, validated)
+        return None if following is None else to_record(following), metrics
+
+    def aggregate_stacked(
+        self, server_round: int, replies: StackedReplies
+    ) -> tuple[Arrays | None, MetricRecord | None]:
+        """Do as :meth:`aggregate_train` with replies that came as stacks."""
+        return self.aggregate(server_round, replies.validated(self.check, self._blocks), replies.kept)
+
+    def aggregate(
+        self, server_round: int, validated: Validated, kept: Kept | None = None
+    ) -> tuple[Arrays | None, MetricRecord | None]:
+        """Make the next global model of valid replies; none: the model stays.
+
+        Parameters
+        ----------
+        server_round : int
+            Round, from 1.
+        validated : Validated
+            The replies, by node.
+        kept : Kept, optional
+            Where the models are when replies come without them, see :func:`needs_of`.
+        """
         self.report = RoundReport(dropped=dict(validated.dropped))
-        if not validated.replies:
+        replies = validated.replies
+        if not replies:
             return None, None
-        weights = self.weights(validated.replies)
-        models = [reply.arrays for reply in validated.replies]
-        for reply, numbers in zip(validated.replies, alignment(self.current, models, weights), strict=True):
-            self.report.diagnostics.setdefault(reply.node, {}).update(numbers)
-        combined = self.combine(validated.replies, weights)
+        weights = self.weights(replies)
+        of_node = {reply.node: float(weight) for reply, weight in zip(replies, weights, strict=True)}
+        models = [reply.arrays for reply in replies]
+        sums, largest = (
+            (weighted_sums(models, weights, _blocks(replies)), {}) if kept is None else kept.sums(of_node)
+        )
+        mean = mean_update(self.current, sums, weights)
+        if kept is None:
+            dots, squares = products(self.current, models, mean)
+        else:
+            found = kept.products(mean)
+            dots, squares = np.array([found[reply.node] for reply in replies]).T
+        for reply, lies in zip(replies, numbers(dots, squares, mean), strict=True):
+            self.report.note_client(reply.node, **lies)
+        if kept is None:
+            self._latest = _Latest(replies, weights, sums)
+            combined = self.combine(replies, weights)
+            self._latest = None
+        else:
+            combined = rounded(sums, self.current, largest)
         following = self.server_step(self.current, combined)
         self.current = following
-        self.report.weights = {
-            reply.node: float(weight) for reply, weight in zip(validated.replies, weights, strict=True)
-        }
-        return to_record(following), train_metrics(validated)
+        self.report.weights = of_node
+        return following, train_metrics(validated)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send the global model to the cohort for evaluation."""
-        return self._messages(server_round, arrays, config, grid, MessageType.EVALUATE)
+        return self._order(server_round, arrays, config, grid).messages(MessageType.EVALUATE)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Average the clients' evaluation metrics, weighted by their test samples."""
@@ -165,49 +236,62 @@ class AggregationRule(Strategy):
         """Log the rule's name and parameters."""
         getLogger("flwr").log(INFO, "\t├──> %s", type(self).__name__)
 
-    def _messages(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, kind: str
-    ) -> list[Message]:
+    def _order(
+        self,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        grid: Grid,
+        asks: Sequence[str] = (),
+    ) -> CohortOrder:
         nodes = sorted(grid.get_node_ids())
-        cohort = nodes if self.sampler is None else self.sampler.sample(server_round, nodes)
+        cohort = nodes if self.sampler is None else sorted(self.sampler.sample(server_round, nodes))
         sent = config.copy()
         sent[protocol.SERVER_ROUND] = server_round
-        if self.asks and kind == MessageType.TRAIN:
-            sent[protocol.REQUESTS] = list(self.asks)
+        if asks:
+            sent[protocol.REQUESTS] = list(asks)
         content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: sent})
-        if kind == MessageType.TRAIN:
-            for name, record in self.sends().items():
-                content[name] = record
-        group = str(server_round)
-        return [Message(self._addressed(content, node), node, kind, group_id=group) for node in cohort]
-
-    def _addressed(self, content: RecordDict, node: int) -> RecordDict:
-        """Add what concerns one client alone; without any, all messages share one content."""
-        own = self.config_for(node)
-        if not own:
-            return content
-        addressed = protocol.copy_content(content)
-        addressed[protocol.ARRAYS] = content[protocol.ARRAYS]
-        protocol.config_of(addressed).update(own)
-        return addressed
+        return CohortOrder(server_round, tuple(cohort), content)
 
 
-def weighted_mean(models: Sequence[Arrays], weights: Weights) -> Arrays:
-    """Return ``sum_k weights[k] * models[k]`` array by array.
+class _Latest(NamedTuple):
+    """Sums of the round, made once for diagnostics and mean."""
 
-    Sums run in float64 and in the order given, then return to the model's dtype. Integer and boolean
-    buffers (counters, masks) are not averaged: they take the element-wise maximum.
+    replies: Sequence[ClientReply]
+    weights: Weights
+    sums: Sums
+
+
+def needs_of(rule: AggregationRule) -> Needs:
+    """Return whether a rule fixes its weights by scalars and averages, or reads the clients' models.
+
+    ``scalars``: sample counts, losses and extras are all it reads before the weighted mean, which the workers may
+    then sum themselves. A rule that replaces ``weights``, ``combine`` or ``check`` is taken to read the models
+    unless its class (or a later one) says ``needs = "scalars"``; so is a rule whose weighting does not say so.
     """
-    mean: Arrays = {}
-    for name, first in models[0].items():
-        if not np.issubdtype(first.dtype, np.inexact):
-            mean[name] = np.maximum.reduce([model[name] for model in models])
-            continue
-        total = np.zeros(first.shape, np.float64)
-        for model, weight in zip(models, weights, strict=True):
-            total += weight * model[name].astype(np.float64)
-        mean[name] = total.astype(first.dtype)
-    return mean
+    for kind in type(rule).__mro__:
+        own = vars(kind)
+        if "needs" in own:
+            if own["needs"] == "scalars" and rule.weigher.needs != "scalars":
+                return "updates"
+            needs: Needs = own["needs"]
+            return needs
+        if own.keys() & {"weights", "combine", "check", "mean", "aggregate"}:
+            return "updates"
+    return "updates"
+
+
+def takes_stacks(rule: AggregationRule) -> bool:
+    """Tell whether a rule can do without a message a client: it replaces none of Flower's training hooks."""
+    kind = type(rule)
+    hooks = ("configure_train", "aggregate_train")
+    return all(
+        getattr(kind, hook) is getattr(AggregationRule, hook) and hook not in vars(rule) for hook in hooks
+    )
+
+
+def _blocks(replies: Sequence[ClientReply]) -> list[int]:
+    return [reply.block for reply in replies]
 
 
 def train_metrics(validated: Validated) -> MetricRecord:
@@ -215,7 +299,7 @@ def train_metrics(validated: Validated) -> MetricRecord:
     return mean_metrics([reply.metrics for reply in validated.replies]) or MetricRecord()
 
 
-def mean_metrics(rows: Sequence[MetricRecord]) -> MetricRecord | None:
+def mean_metrics(rows: Sequence[Mapping[str, Any]]) -> MetricRecord | None:
     """Average scalar metrics that every row has, weighted by ``num-examples``; None without rows."""
     if not rows:
         return None

@@ -18,10 +18,12 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedbal import protocol
-from fedbal.protocol import PSEUDO, PSEUDO_SAMPLES, Disclosure, to_arrays, to_record
+from fedbal.protocol import PSEUDO, PSEUDO_SAMPLES, Arrays, Disclosure, to_arrays, to_record
 from fedbal.seeding import stream
 from strategies.fedavg import FedAvg
 from strategies.server_optimizers import ServerOptimizer
+from strategies.stacked import Kept
+from strategies.validation import Validated
 from strategies.weighting import Weighting
 
 STATE = f"{PSEUDO}/x"
@@ -46,6 +48,7 @@ class FedBR(FedAvg):
         How the model moves along the average update.
     """
 
+    needs = "scalars"
     discloses = (
         Disclosure(
             name=PSEUDO,
@@ -141,11 +144,11 @@ class FedBR(FedAvg):
             f"{silent} clients sent no pseudo-samples; those of the others are repeated" if silent else ""
         )
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def aggregate(
+        self, server_round: int, validated: Validated, kept: Kept | None = None
+    ) -> tuple[Arrays | None, MetricRecord | None]:
         """Average as FedAvg; the first round notes who took no part in the exchange."""
-        result = super().aggregate_train(server_round, replies)
+        result = super().aggregate(server_round, validated, kept)
         if self._note:
             self.report.notes.append(self._note)
             self._note = ""

@@ -146,6 +146,7 @@ class DiscrepancyAware(Weighting):
             privacy="reveals how many samples of each class the client trains on",
         ),
     )
+    needs = "scalars"
 
     def __init__(
         self,

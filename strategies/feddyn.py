@@ -33,6 +33,8 @@ class FedDyn(AggregationRule):
         Regularisation, > 0; the usual grid is 0.001, 0.01, 0.1.
     """
 
+    needs = "scalars"
+
     def __init__(self, alpha: float = 0.01) -> None:
         super().__init__(Uniform())
         if alpha <= 0.0:

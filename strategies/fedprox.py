@@ -22,17 +22,18 @@ the global loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedbal.protocol import INEXACTNESS, PROXIMAL_MU, RECEIVED_LOSS, Disclosure
 from strategies.fedavg import FedAvg
+from strategies.order import CohortOrder
 from strategies.qfedavg import RECEIVED_LOSS_DISCLOSURE, received_loss
 from strategies.server_optimizers import ServerOptimizer
 from strategies.validation import ClientReply, InvalidReplyError
@@ -98,6 +99,8 @@ class FedProx(FedAvg):
         Ask every client for its gamma.
     """
 
+    needs = "scalars"
+
     def __init__(
         self,
         mu: float = 1.0,
@@ -135,14 +138,12 @@ class FedProx(FedAvg):
         if self.inexactness:
             _gamma(reply)
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Send the global model, and an adaptive mu with it."""
+    def order(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> CohortOrder:
+        """Ask with the global model, and an adaptive mu with it."""
         if self.adaptive:
             config = config.copy()
             config[PROXIMAL_MU] = self._adaptive.mu
-        return super().configure_train(server_round, arrays, config, grid)
+        return super().order(server_round, arrays, config, grid)
 
     def weights(self, replies: Sequence[ClientReply]) -> Weights:
         """Weigh as FedAvg; an adaptive mu moves."""

@@ -20,7 +20,7 @@ from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 
 from fedbal.protocol import CONTROL, CONTROL_DELTA, Arrays, Disclosure, to_record
-from strategies.base import AggregationRule, weighted_mean
+from strategies.base import AggregationRule
 from strategies.server_optimizers import Momentum
 from strategies.validation import ClientReply, InvalidReplyError
 from strategies.weighting import Uniform, Weighting, Weights
@@ -67,8 +67,7 @@ class Scaffold(AggregationRule):
 
     def combine(self, replies: Sequence[ClientReply], weights: Weights) -> Arrays:
         """Average the models, and move the control by the mean change times S / N."""
-        changes = [reply.records[CONTROL_DELTA] for reply in replies]
-        mean = weighted_mean(changes, weights)
+        mean = self.mean(replies, weights, CONTROL_DELTA)
         known = self.context.num_clients if self.context else 0
         share = len(replies) / known if known else 1.0
         for name, change in mean.items():

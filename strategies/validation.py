@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from fedbal import protocol
 from fedbal.protocol import Arrays
@@ -29,20 +29,23 @@ class ClientReply:
         Training samples, > 0.
     arrays : dict of ndarray
         The client's model, same names, shapes and dtypes as the global one.
-    metrics : MetricRecord
+    metrics : mapping
         Its metrics.
-    extras : ConfigRecord
+    extras : mapping
         What the rule asked for.
     records : dict of dict of ndarray
         Further array records of the reply, by name, same names and shapes as the model's where they share them.
+    block : int
+        Which block of the cohort it belongs to, see :mod:`strategies.mean`.
     """
 
     node: int
     num_examples: float
     arrays: Arrays
-    metrics: MetricRecord
-    extras: ConfigRecord
+    metrics: Mapping[str, Any]
+    extras: Mapping[str, Any]
     records: dict[str, Arrays] = field(default_factory=dict)
+    block: int = 0
 
 
 @dataclass
@@ -72,6 +75,7 @@ def validate(
     reference: Mapping[str, SIGNATURE],
     server_round: int,
     check: Callable[[ClientReply], None] | None = None,
+    blocks: Mapping[int, int] | None = None,
 ) -> Validated:
     """Sort replies by node and keep the usable ones.
 
@@ -85,6 +89,8 @@ def validate(
         The round that the replies must belong to.
     check : callable, optional
         A rule's own check; raises ``InvalidReplyError``.
+    blocks : mapping, optional
+        Node id to its block; None: all in one.
     """
     result = Validated()
     seen: set[int] = set()
@@ -94,7 +100,7 @@ def validate(
             if node in seen:
                 raise InvalidReplyError("duplicate: a second reply in one round")
             seen.add(node)
-            reply = _decode(message, reference, server_round)
+            reply = _decode(message, reference, server_round, (blocks or {}).get(node, 0))
             if check is not None:
                 check(reply)
             result.replies.append(reply)
@@ -103,9 +109,16 @@ def validate(
     return result
 
 
-def _decode(message: Message, reference: Mapping[str, SIGNATURE], server_round: int) -> ClientReply:
+def failed(code: int, reason: str | None) -> str:
+    """Return why a reply that is an error is left out."""
+    return f"error {code}: {reason}"
+
+
+def _decode(
+    message: Message, reference: Mapping[str, SIGNATURE], server_round: int, block: int
+) -> ClientReply:
     if message.has_error():
-        raise InvalidReplyError(f"error {message.error.code}: {message.error.reason}")
+        raise InvalidReplyError(failed(message.error.code, message.error.reason))
     content = message.content
     base = content.config_records.get(protocol.REPLY, ConfigRecord()).get(protocol.BASE_VERSION, server_round)
     if base != server_round:
@@ -125,15 +138,11 @@ def _decode(message: Message, reference: Mapping[str, SIGNATURE], server_round: 
         if record is not main:
             shared = {key: reference[key] for key in reference if key in record}
             records[name] = _decoded(record, shared)
-    return ClientReply(message.metadata.src_node_id, float(weight), arrays, metrics, extras, records)
+    return ClientReply(message.metadata.src_node_id, float(weight), arrays, metrics, extras, records, block)
 
 
 def _decoded(record: ArrayRecord, reference: Mapping[str, SIGNATURE]) -> Arrays:
-    missing, surplus = set(reference) - set(record), set(record) - set(reference)
-    if missing or surplus:
-        raise InvalidReplyError(f"array names differ: missing {sorted(missing)}, unknown {sorted(surplus)}")
-    for name, declared in signature_of_record(record).items():
-        _check_signature(name, declared, reference[name])
+    check_layout(signature_of_record(record), reference)
     try:
         arrays = {name: record[name].numpy() for name in reference}
     except (ValueError, TypeError, EOFError, OSError) as error:
@@ -141,8 +150,22 @@ def _decoded(record: ArrayRecord, reference: Mapping[str, SIGNATURE]) -> Arrays:
     for name, value in arrays.items():
         _check_signature(name, (str(value.dtype), value.shape), reference[name])
         if np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
-            raise InvalidReplyError(f"non-finite values in array {name!r}")
+            raise InvalidReplyError(non_finite(name))
     return arrays
+
+
+def check_layout(given: Mapping[str, SIGNATURE], reference: Mapping[str, SIGNATURE]) -> None:
+    """Raise ``InvalidReplyError`` unless names, dtypes and shapes are those of ``reference``."""
+    missing, surplus = set(reference) - set(given), set(given) - set(reference)
+    if missing or surplus:
+        raise InvalidReplyError(f"array names differ: missing {sorted(missing)}, unknown {sorted(surplus)}")
+    for name, declared in given.items():
+        _check_signature(name, declared, reference[name])
+
+
+def non_finite(name: str) -> str:
+    """Return why a reply with NaN or infinity in an array is left out."""
+    return f"non-finite values in array {name!r}"
 
 
 def _check_signature(name: str, given: SIGNATURE, expected: SIGNATURE) -> None:

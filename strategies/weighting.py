@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,8 @@ from strategies.report import RoundReport, ServerContext
 from strategies.validation import ClientReply
 
 Weights = NDArray[np.float64]
+Needs = Literal["scalars", "updates"]
+"""What is read of replies: numbers alone, or the clients' models too."""
 
 
 class Weighting(ABC):
@@ -26,6 +29,8 @@ class Weighting(ABC):
     """Extras that it asks of every client."""
     discloses: tuple[Disclosure, ...] = ()
     """What leaves a site because of it."""
+    needs: Needs = "updates"
+    """What it reads of replies; with ``scalars`` workers may sum the models, and ``reply.arrays`` is then empty."""
 
     def check(self, reply: ClientReply, context: ServerContext | None) -> None:
         """Raise ``InvalidReplyError`` for a reply that lacks what this weighting needs."""
@@ -42,6 +47,8 @@ class Weighting(ABC):
 class BySamples(Weighting):
     """FedAvg's weights, ``p_k = n_k / sum_j n_j`` over the round's valid replies."""
 
+    needs = "scalars"
+
     def weights(self, replies: Sequence[ClientReply], report: RoundReport) -> Weights:
         """Weigh by sample counts."""
         return sample_weights([reply.num_examples for reply in replies])
@@ -49,6 +56,8 @@ class BySamples(Weighting):
 
 class Uniform(Weighting):
     """Equal weights, whatever a client's size: the control for every rule that pulls towards uniform."""
+
+    needs = "scalars"
 
     def weights(self, replies: Sequence[ClientReply], report: RoundReport) -> Weights:
         """Weigh equally."""

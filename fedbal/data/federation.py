@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from fedbal.data.splits import TEST, TRAIN, VALIDATION, split
 from fedbal.data.subset import subset
 from fedbal.errors import UsageError
 from fedbal.seeding import stream
+
+BLOCK = 1 << 20
+"""Rows that are counted at a time: temporary arrays stay small and in the cache."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,32 @@ class Federation:
         """
         if self.dataset.target_shape:
             return np.zeros((self.num_clients, 0), np.int64)
-        classes = self.dataset.num_classes
-        labels = self.clean_y if clean and self.clean_y is not None else self.dataset.y
-        owner = np.repeat(np.arange(self.num_clients), self.train.sizes)
-        flat = np.bincount(owner * classes + labels[self.train.indices], minlength=self.num_clients * classes)
-        return flat.reshape(self.num_clients, classes)
+        classes, offsets = self.dataset.num_classes, self.train.offsets
+        labels = self._labels(clean)
+        counts: IntArray = np.zeros((self.num_clients, classes), np.int64)
+        first = 0
+        while first < self.num_clients:
+            # Whole clients, at least one of them.
+            last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + BLOCK, "right")) - 1)
+            owner = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
+            found = labels[self.train.indices[offsets[first] : offsets[last]]]
+            flat = np.bincount(owner * classes + found, minlength=(last - first) * classes)
+            counts[first:last] = flat.reshape(last - first, classes)
+            first = last
+        return counts
+
+    def class_counts(self, *, clean: bool = False) -> IntArray:
+        """Return the training rows of each class over all clients, ``(classes,)``; ``clean`` as above."""
+        if self.dataset.target_shape:
+            return np.zeros(0, np.int64)
+        labels, rows = self._labels(clean), self.train.indices
+        counts: IntArray = np.zeros(self.dataset.num_classes, np.int64)
+        for first in range(0, len(rows), BLOCK):
+            counts += np.bincount(labels[rows[first : first + BLOCK]], minlength=len(counts))
+        return counts
+
+    def _labels(self, clean: bool) -> IntArray:
+        return self.clean_y if clean and self.clean_y is not None else self.dataset.y
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the data, the client keys and every index list.
@@ -126,12 +151,15 @@ class Federation:
         Where the same rows were only given to other holders, it is that of the original, so that runs on the two
         are pairs.
         """
-        if self.origin is not None:
-            return self.origin
+        return self._fingerprint if self.origin is None else self.origin
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(self.dataset.fingerprint().encode())
         digest.update("\x1f".join(self.names).encode())
         for shards in (self.train, self.validation, self.client_test):
-            digest.update(shards.offsets.tobytes() + shards.indices.tobytes())
+            for array in (shards.offsets, shards.indices):
+                digest.update(np.ascontiguousarray(array).data)
         if self.shift is not None:
             digest.update(self.shift.decides())
         return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ class Heterogeneity:
     global_jensen_shannon: float
     effective_classes: FloatArray
     gini: float
+
+    def of(self, clients: IntArray) -> Heterogeneity:
+        """Keep the entries of some clients alone; what is measured over all clients stays as it is."""
+        per_client = ("sizes", "counts", "total_variation", "jensen_shannon", "effective_classes")
+        return replace(self, **{name: getattr(self, name)[clients] for name in per_client})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers for JSON; what is NaN or infinite is None."""

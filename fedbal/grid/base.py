@@ -5,14 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedbal.grid import flower
+from fedbal.grid.chunks import Chunks
+from fedbal.grid.lean import CohortTask
 from fedbal.grid.state import ClientStates
 from fedbal.grid.work import NodeDirectory, Outcome, Task
+from strategies.order import CohortOrder
+from strategies.stacked import StackedReplies
 
 
 class VirtualGrid(Grid):
@@ -27,21 +31,27 @@ class VirtualGrid(Grid):
         The population.
     nodes : sequence of int
         Node ids that can be asked: the clients that have data.
+    chunks : Chunks, optional
+        Which clients are trained at once; None: each by itself.
 
     Attributes
     ----------
     states : ClientStates
         Client state; without a round loop that commits, every write simply stays visible.
     seconds : dict
-        Node id to the wall time of its latest message.
+        Node id to the wall time of its latest message among those that were pushed together last.
+    notes : list of str
+        What a user should know about the machines, in order; whoever reads them may clear them.
     """
 
-    def __init__(self, directory: NodeDirectory, nodes: Sequence[int]) -> None:
+    def __init__(self, directory: NodeDirectory, nodes: Sequence[int], chunks: Chunks | None = None) -> None:
         flower.become()
         self.directory = directory
         self.states = ClientStates()
         self.seconds: dict[int, float] = {}
+        self.notes: list[str] = []
         self._nodes = nodes
+        self._chunks = chunks
         self._run = flower.empty_run()
         self._replies: dict[str, Message] = {}
         self._next_id = 0
@@ -52,6 +62,35 @@ class VirtualGrid(Grid):
 
         ``payloads`` are the distinct array records that the tasks refer to; no two tasks are of one client.
         """
+
+    def chunks_of(self, tasks: Sequence[Task]) -> list[list[int]]:
+        """Return the positions of the tasks that are run together, each of them once."""
+        if self._chunks is None:
+            return [[position] for position in range(len(tasks))]
+        return self._chunks.of_tasks(tasks)
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """Which clients are trained at once, if any are."""
+        return self._chunks
+
+    @property
+    def trains_cohorts(self) -> bool:
+        """Whether the workers can train a cohort without a message a client: they run fedbal's own clients."""
+        return False
+
+    def placed(self, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return for each worker which groups of nodes it trains; here one worker trains all."""
+        return [list(range(len(groups)))]
+
+    def cohort_step(
+        self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord] = ()
+    ) -> list[Any]:
+        """Let each worker do one step of :mod:`fedbal.grid.lean` for its task and return their answers."""
+        raise NotImplementedError(f"{type(self).__name__} trains no cohorts")
+
+    def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
+        """Remember what the clients' work took, if placement depends on it."""
 
     def close(self) -> None:
         """Let workers go."""
@@ -91,6 +130,7 @@ class VirtualGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Run the messages now; their replies wait to be pulled."""
         sent = list(messages)
+        self.seconds = {}
         for message in sent:
             self._next_id += 1
             flower.set_message_id(message, f"{self._next_id:032x}")

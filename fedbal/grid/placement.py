@@ -1,9 +1,50 @@
-"""Which worker does which work: longest processing time first."""
+"""Which worker does which work: longest processing time first, by size and later by measured time."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEWEST = 0.5
+"""Weight of the latest measurement in a client's mean."""
+
+
+class Costs:
+    """What a client's local work is expected to cost: its size, refined by what it took before.
+
+    Only where work is placed depends on it, never a result.
+
+    Parameters
+    ----------
+    work : sequence of float
+        Size of each client's local work, by client index, in any unit.
+    """
+
+    def __init__(self, work: Sequence[float] | NDArray[np.float64]) -> None:
+        self._work = work
+        self._rates: dict[int, float] = {}
+        self._mean = 1.0
+
+    def of(self, client: int) -> float:
+        """Return the expected seconds; of a client not seen yet at the mean rate of those that were."""
+        return float(self._work[client]) * self._rates.get(client, self._mean)
+
+    def learn(self, client: int, seconds: float) -> None:
+        """Take a measurement into the exponential means of the client and of all clients."""
+        work = float(self._work[client])
+        if work <= 0.0 or seconds < 0.0:
+            return
+        rate = seconds / work
+        before = self._rates.get(client, rate)
+        self._mean = self._moved(self._mean, rate) if self._rates else rate
+        self._rates[client] = self._moved(before, rate)
+
+    @staticmethod
+    def _moved(mean: float, value: float) -> float:
+        return mean + NEWEST * (value - mean)
 
 
 def longest_first(costs: Sequence[float], workers: int) -> list[list[int]]:

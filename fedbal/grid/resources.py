@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fedbal.errors import UsageError
 
@@ -39,6 +39,20 @@ def fit_workers(
             )
         most.append(fitting)
     return workers or max(1, min([cohort, *most]))
+
+
+def room(nodes: Sequence[Mapping[str, float]], num_cpus: float, num_gpus: float) -> int:
+    """Return how many workers fit on machines, each worker on one of them.
+
+    Parameters
+    ----------
+    nodes : sequence of mapping
+        Resource names to amounts (``CPU``, ``GPU``) of each machine.
+    num_cpus, num_gpus : float
+        Per worker; not both 0.
+    """
+    shares = [(name, share) for name, share in (("CPU", num_cpus), ("GPU", num_gpus)) if share > 0]
+    return sum(min(int(node.get(name, 0.0) / share + 1e-4) for name, share in shares) for node in nodes)
 
 
 def _remedy(name: str, key: str, fitting: int, workers: int | None, there: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from flwr.app import RecordDict
 
@@ -23,6 +23,12 @@ class ClientStates:
         if node in self._pending:
             return self._pending[node]
         return self._committed.get(node) or RecordDict()
+
+    def present(self, nodes: Iterable[int]) -> dict[int, RecordDict]:
+        """Return the newest state of those of the clients that have any."""
+        if not (self._committed or self._pending):
+            return {}
+        return {node: state for node in nodes if len(state := self.get(node))}
 
     def put(self, node: int, state: RecordDict) -> None:
         """Write a client's state, to be committed with the round."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.app import TrainingApp
+from clients.jobs import TrainReply, to_content
 from fedbal.grid import flower
 from fedbal.protocol import CLIENT_KEY, copy_content
 
 CLIENT_CRASHED = 8
 NO_REPLY = 2
+TRAIN = MessageType.TRAIN
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,9 @@ class Runner:
         Whatever the client raises becomes an error reply; its state is then the one before the message.
         """
         started = time.perf_counter()
-        state = copy_content(task.state)
-        config = self.directory.config(task.node)
-        context = Context(flower.RUN_ID, task.node, config, state, dict(self.run_config))
+        context = self._context(task)
         try:
-            content = copy_content(task.content)
-            for name, index in task.arrays:
-                content[name] = payloads[index].copy()
-            reply = self.app(Message(content, task.node, task.kind), context)
+            reply = self.app(Message(self._content(task, payloads), task.node, task.kind), context)
             if not isinstance(reply, Message):
                 raise TypeError(f"a client function must return a Message, got {type(reply).__name__}")
         except KeyboardInterrupt:
@@ -147,6 +145,41 @@ class Runner:
             failure: Error = reply.error
             return self._failed(task, (failure.code, failure.reason or ""), started)
         return Outcome(task.node, reply.content, None, context.state, time.perf_counter() - started)
+
+    def run_chunk(self, tasks: Sequence[Task], payloads: Mapping[int, ArrayRecord]) -> list[Outcome]:
+        """Answer the messages of a chunk: train its clients at once where the ClientApp can, else one by one.
+
+        What one client raises is its own error reply, its state then the one before the message.
+        """
+        app = self.app
+        if not isinstance(app, TrainingApp) or not app.engine.together or any(t.kind != TRAIN for t in tasks):
+            return [self.run(task, payloads) for task in tasks]
+        started = time.perf_counter()
+        asked = [(self._content(task, payloads), self._context(task)) for task in tasks]
+        outcomes = []
+        for task, (_, context), answer in zip(tasks, asked, app.train_chunk(asked), strict=True):
+            outcomes.append(self._outcome(task, context, answer, started))
+        share = (time.perf_counter() - started) / len(tasks)
+        return [replace(outcome, seconds=share) for outcome in outcomes]
+
+    def _outcome(
+        self, task: Task, context: Context, answer: TrainReply | Exception | SystemExit, started: float
+    ) -> Outcome:
+        if isinstance(answer, TrainReply):
+            return Outcome(task.node, to_content(answer), None, context.state, 0.0)
+        if isinstance(answer, SystemExit):
+            return self._failed(task, (CLIENT_CRASHED, f"the client exited: {answer}"), started)
+        return self._failed(task, (NO_REPLY, f"{type(answer).__name__}: {answer}"), started)
+
+    def _context(self, task: Task) -> Context:
+        config = self.directory.config(task.node)
+        return Context(flower.RUN_ID, task.node, config, copy_content(task.state), dict(self.run_config))
+
+    def _content(self, task: Task, payloads: Mapping[int, ArrayRecord]) -> RecordDict:
+        content = copy_content(task.content)
+        for name, index in task.arrays:
+            content[name] = payloads[index].copy()
+        return content
 
     def _failed(self, task: Task, error: tuple[int, str], started: float) -> Outcome:
         return Outcome(task.node, None, error, task.state, time.perf_counter() - started)

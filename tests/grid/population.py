@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,14 @@ class Counting(Standard):
         if local.config.get("fail") == local.data.key:
             raise RuntimeError("boom")
         return {"participations": [seen + 1]}
+
+
+class Slow(Counting):
+    """Takes its time, so that there is some in which a machine can fail."""
+
+    def after(self, local, trained):
+        time.sleep(0.3)
+        return super().after(local, trained)
 
 
 class Exiting(Standard):

@@ -8,8 +8,8 @@ import operator
 import pytest
 
 from fedbal.errors import UsageError
-from fedbal.grid.placement import longest_first
-from fedbal.grid.resources import fit_workers
+from fedbal.grid.placement import Costs, longest_first
+from fedbal.grid.resources import fit_workers, room
 
 
 def test_longest_first_balances_unequal_work():
@@ -53,3 +53,32 @@ def test_as_many_workers_as_fit(workers, cpus, gpus, cohort, available, expected
 def test_what_does_not_fit_is_named(workers, cpus, gpus, available, message):
     with pytest.raises(UsageError, match=message):
         fit_workers(workers, cpus, gpus, 10, available)
+
+
+def test_costs_follow_what_was_measured():
+    costs = Costs([10.0, 20.0, 0.0])
+    assert [costs.of(client) for client in range(3)] == [10.0, 20.0, 0.0]
+    costs.learn(0, 5.0)
+    assert [costs.of(client) for client in range(3)] == [5.0, 10.0, 0.0]
+    costs.learn(0, 15.0)
+    # Half of the latest rate, 1.5, and half of the mean before it, 0.5.
+    assert costs.of(0) == pytest.approx(10.0)
+    costs.learn(1, 4.0)
+    assert costs.of(1) == pytest.approx(4.0)
+    costs.learn(2, 1.0)
+    assert costs.of(2) == 0.0
+
+
+def test_a_slow_client_gets_a_worker_of_its_own_once_it_is_known():
+    costs = Costs([4.0, 3.0, 3.0, 2.0])
+    assert longest_first([costs.of(client) for client in range(4)], 2) == [[0, 3], [1, 2]]
+    for client, seconds in enumerate([4.0, 3.0, 3.0, 20.0]):
+        costs.learn(client, seconds)
+    assert longest_first([costs.of(client) for client in range(4)], 2) == [[3], [0, 1, 2]]
+
+
+def test_a_worker_is_on_one_machine():
+    assert room([{"CPU": 3.0}, {"CPU": 3.0, "GPU": 1.0}], 2.0, 0.0) == 2
+    assert room([{"CPU": 3.0}, {"CPU": 3.0, "GPU": 1.0}], 1.0, 0.5) == 2
+    assert room([{"CPU": 0.5}], 1.0, 0.0) == 0
+    assert room([], 1.0, 0.0) == 0

@@ -13,6 +13,7 @@ from flwr.serverapp import strategy as stock
 ray = pytest.importorskip("ray")
 
 from fedbal.errors import RunError, UsageError  # noqa: E402
+from fedbal.fingerprints import of_code  # noqa: E402
 from fedbal.grid.inprocess import InProcessGrid  # noqa: E402
 from fedbal.grid.ray import RayGrid, check_origins, origins  # noqa: E402
 from fedbal.protocol import to_arrays  # noqa: E402
@@ -77,7 +78,8 @@ def test_a_request_that_does_not_fit_names_what_would():
         ray_grid(1, num_gpus=0.25)
 
 
-def test_other_copies_of_the_packages_are_refused():
+def test_other_copies_of_the_packages_are_refused_unless_they_are_the_same():
     shadowed = {**origins(), "clients": "/elsewhere/clients/__init__.py"}
     with pytest.raises(RunError, match="shadows"):
-        check_origins(shadowed)
+        check_origins(shadowed, "another hash")
+    check_origins(shadowed, of_code())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -51,17 +53,48 @@ class Assignment:
     ----------
     owner : numpy.ndarray
         ``(n,)`` client positions in ``[0, len(names))``.
-    names : tuple of str
+    names : sequence of str
         Client keys, those without rows included.
     """
 
     owner: IntArray
-    names: tuple[str, ...]
+    names: Sequence[str]
 
 
-def numbered(clients: int) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Numbered(Sequence[str]):
+    """The keys "0", "1", ... of clients that have no name of their own; a million of them take no memory.
+
+    Attributes
+    ----------
+    clients : int
+        How many there are.
+    """
+
+    clients: int
+
+    def __len__(self) -> int:
+        return self.clients
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        chosen = range(self.clients)[index]
+        return str(chosen) if isinstance(chosen, int) else tuple(map(str, chosen))
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str) or not name.isdecimal():
+            return False
+        return int(name) < self.clients and str(int(name)) == name
+
+
+def numbered(clients: int) -> Numbered:
     """Return the keys of clients that have no name of their own: "0", "1", ..."""
-    return tuple(map(str, range(clients)))
+    return Numbered(clients)
 
 
 def equal(clients: int, proportions: FloatArray | None) -> FloatArray:

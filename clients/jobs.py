@@ -1,0 +1,225 @@
+"""One client's round in three parts: what is prepared, trained (alone or with others at once) and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clients.base import Frozen, LocalRound, Tensors
+from clients.data import ClientData
+from clients.losses import class_prior
+from clients.normalised import normalised_steps
+from clients.optimizers import Optimizer
+from clients.proximal import Proximal
+from clients.records import encode
+from clients.schedules import scheduled
+from clients.trainer import Trainer
+from clients.whole import inexactness, mean_loss
+from fedbal import protocol
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """The local training of one client, ready to be done.
+
+    Attributes
+    ----------
+    local : LocalRound
+        What the client knows at its start.
+    start : Tensors
+        The model from which training starts; never written to.
+    batches : sequence of ndarray
+        Positions in the client's training data, one array a step.
+    frozen : Frozen
+        What stays fixed.
+    optimizer : Optimizer
+        With the round's learning rate.
+    prior : Tensor, optional
+        What the loss needs of the class counts.
+    """
+
+    local: LocalRound
+    start: Tensors
+    batches: Sequence[NDArray[np.int64]]
+    frozen: Frozen
+    optimizer: Optimizer
+    prior: Tensor | None
+
+    @property
+    def steps(self) -> int:
+        """Minibatch steps."""
+        return len(self.batches)
+
+
+@dataclass(frozen=True)
+class TrainReply:
+    """What a client answers to a training message.
+
+    Attributes
+    ----------
+    tensors : Tensors
+        Its model.
+    num_examples : int
+        Its training samples.
+    loss : float
+        Mean training loss over the samples seen.
+    server_round : int
+        Round of the model that it started from.
+    records : dict
+        Further array records, by name.
+    extras : dict
+        Numbers that the update or the rule asks for, by name.
+    """
+
+    tensors: Tensors
+    num_examples: int
+    loss: float
+    server_round: int
+    records: dict[str, Tensors] = field(default_factory=dict)
+    extras: dict[str, list[float]] = field(default_factory=dict)
+
+
+def prepare(
+    trainer: Trainer,
+    data: ClientData,
+    content: RecordDict,
+    state: RecordDict,
+    received: Tensors | None = None,
+) -> TrainJob:
+    """Make everything that a client's local training needs.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        How clients train.
+    data : ClientData
+        The client's samples, prepared.
+    content : RecordDict
+        The training message.
+    state : RecordDict
+        The client's own state; written to by :func:`finish` only.
+    received : Tensors, optional
+        The message's model, if somebody has decoded it already.
+
+    Raises
+    ------
+    ValueError
+        The client has no training samples, or the message does not fit the model.
+    """
+    config = protocol.config_of(content)
+    server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
+    if received is None:
+        received = trainer.received(protocol.arrays_of(content), data.train.pool.device)
+    local = LocalRound(
+        round=server_round,
+        received=received,
+        data=data,
+        num_classes=trainer.num_classes,
+        config=config,
+        state=state,
+        records=content,
+        forward=trainer.forward,
+        seed=trainer.seed,
+        task=trainer.task,
+    )
+    if not len(data.train):
+        raise ValueError(f"client {data.key} has no training samples")
+    work = config.get(protocol.LOCAL_WORK)
+    units = None if work is None else int(work)  # type: ignore[arg-type]
+    batches = trainer.plan.minibatches(trainer.seed, data.key, server_round, len(data.train), units)
+    frozen = trainer.update.before(local)
+    optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
+    local.progress.learning_rate = float(getattr(optimizer, "lr", 0.0))
+    local.progress.momentum = float(getattr(optimizer, "momentum", 0.0))
+    start = trainer.update.start(local)
+    return TrainJob(
+        local, start, list(batches), frozen, optimizer, class_prior(trainer.update.criterion, local)
+    )
+
+
+def finish(trainer: Trainer, job: TrainJob, trained: Tensors, loss: float) -> TrainReply:
+    """Return the answer of a client that has trained; writes the state that its update keeps.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        How clients train.
+    job : TrainJob
+        Its training; ``job.local.progress`` says how many steps were done.
+    trained : Tensors
+        All tensors that travel, after training.
+    loss : float
+        Mean training loss over the samples seen.
+    """
+    local, update = job.local, trainer.update
+    records = update.records(local, trained)
+    extras = {name: list(values) for name, values in update.after(local, trained).items()}
+    extras.update(requested(local, trainer, trained))
+    return TrainReply(
+        tensors=update.outgoing(local, trained),
+        num_examples=len(local.data.train),
+        loss=loss,
+        server_round=local.round,
+        records=dict(records),
+        extras=extras,
+    )
+
+
+def to_content(reply: TrainReply) -> RecordDict:
+    """Return the content of the reply message."""
+    content = RecordDict(
+        {
+            protocol.ARRAYS: encode(reply.tensors),
+            protocol.METRICS: MetricRecord(
+                {protocol.NUM_EXAMPLES: reply.num_examples, protocol.TRAIN_LOSS: reply.loss}
+            ),
+            protocol.REPLY: ConfigRecord(
+                {protocol.BASE_VERSION: reply.server_round, protocol.CODEC: protocol.FP32}
+            ),
+        }
+    )
+    for name, tensors in reply.records.items():
+        content[name] = encode(tensors)
+    if reply.extras:
+        content[protocol.EXTRAS] = ConfigRecord({name: list(values) for name, values in reply.extras.items()})
+    return content
+
+
+def requested(local: LocalRound, trainer: Trainer, trained: Tensors | None = None) -> dict[str, list[float]]:
+    """Answer what the rule asks for beyond the update's own extras.
+
+    Raises
+    ------
+    ValueError
+        Something is asked for that no client of this update can answer.
+    """
+    update = trainer.update
+    requests = local.config.get(protocol.REQUESTS, [])
+    if not requests:
+        return {}
+    mu = update.coefficient(local) if isinstance(update, Proximal) else 0.0
+    answers: dict[str, list[float]] = {}
+    for request in requests if isinstance(requests, list) else []:
+        if request == protocol.LABEL_COUNTS:
+            answers[protocol.LABEL_COUNTS] = local.data.train.label_counts(local.num_classes).tolist()
+        elif request == protocol.NORMALISED_STEPS:
+            progress = local.progress
+            pull = progress.learning_rate * mu
+            answers[protocol.NORMALISED_STEPS] = [normalised_steps(progress.steps, progress.momentum, pull)]
+        elif request == protocol.RECEIVED_LOSS:
+            answers[protocol.RECEIVED_LOSS] = [mean_loss(trainer.model, update.criterion, local)]
+        elif request == protocol.INEXACTNESS and trained is not None:
+            gamma = inexactness(trainer.model, update.criterion, local, trained, mu)
+            answers[protocol.INEXACTNESS] = [gamma]
+        elif request not in update.answers:
+            known = (
+                *(protocol.LABEL_COUNTS, protocol.NORMALISED_STEPS, protocol.RECEIVED_LOSS),
+                *(protocol.INEXACTNESS, *update.answers),
+            )
+            raise ValueError(f"the rule asks for {request!r}, this client can answer {', '.join(known)}")
+    return answers

@@ -1,0 +1,92 @@
+"""Clients that can be trained at once: who goes with whom, and their tensors on one leading axis."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from clients.base import Frozen, Tensors
+from clients.jobs import TrainJob
+
+
+def alike(jobs: Sequence[TrainJob]) -> list[list[int]]:
+    """Divide clients into groups that can be stacked, each from most to fewest steps, ties in the given order.
+
+    Clients of a group have the same optimizer and rate, and freeze the same kinds of things: MOON, say, freezes
+    nothing at a client's first participation.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, job in enumerate(jobs):
+        groups.setdefault(_kind(job), []).append(index)
+    return [sorted(group, key=lambda index: -jobs[index].steps) for group in groups.values()]
+
+
+def _kind(job: TrainJob) -> Hashable:
+    leaves, structure = pytree.tree_flatten(job.frozen)
+    rate = job.local.progress.learning_rate
+    return repr(structure), tuple(map(_shape, leaves)), rate, type(job.optimizer), job.prior is None
+
+
+def _shape(leaf: Any) -> Hashable:
+    return (leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else repr(leaf)
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A pytree over n clients.
+
+    Attributes
+    ----------
+    leaves : list
+        What all clients have in common as it is, everything else stacked, (n, ...).
+    own : list of bool
+        Which leaves are stacked.
+    structure : TreeSpec
+        How the leaves hang together.
+    """
+
+    leaves: list[Any]
+    own: list[bool]
+    structure: pytree.TreeSpec
+
+    @classmethod
+    def of(cls, trees: Sequence[Frozen]) -> Stacked:
+        """Stack the frozen pytrees of clients of one group."""
+        flat = [pytree.tree_flatten(tree) for tree in trees]
+        leaves, own = [], []
+        for same in zip(*(part for part, _ in flat), strict=True):
+            first = same[0]
+            alone = isinstance(first, Tensor) and any(leaf is not first for leaf in same)
+            leaves.append(torch.stack(list(same)) if alone else first)
+            own.append(alone)
+        return cls(leaves, own, flat[0][1])
+
+    def first(self, count: int) -> Frozen:
+        """Return the pytree of the first ``count`` clients."""
+        parts = [leaf[:count] if own else leaf for leaf, own in zip(self.leaves, self.own, strict=True)]
+        return pytree.tree_unflatten(parts, self.structure)  # type: ignore[no-any-return]
+
+    @property
+    def dims(self) -> Frozen:
+        """The axis of clients of every leaf, for ``vmap``."""
+        return pytree.tree_unflatten([0 if own else None for own in self.own], self.structure)  # type: ignore[no-any-return]
+
+
+def stack_starts(jobs: Sequence[TrainJob], names: Sequence[str]) -> Tensors:
+    """Return the models from which clients start, stacked, (n, ...), as fresh copies."""
+    first = jobs[0].start
+    if all(job.start is first for job in jobs):
+        n = len(jobs)
+        return {name: first[name].detach().expand(n, *first[name].shape).clone() for name in names}
+    return {name: torch.stack([job.start[name].detach() for job in jobs]) for name in names}
+
+
+def stack_priors(jobs: Sequence[TrainJob]) -> Tensor | None:
+    """Return what the loss needs of each client's class counts, (n, C); None: nothing."""
+    priors = [job.prior for job in jobs if job.prior is not None]
+    return torch.stack(priors) if priors else None

@@ -1,0 +1,136 @@
+"""Cohort training: many clients advance together, their parameters stacked on one axis.
+
+Every step is one gradient of all active clients, by ``vmap`` over the loss, and one move of the optimizer on all.
+Clients are sorted by their steps, so that the active ones are always the first k: a step works on the slices
+``[:k]`` and nothing is computed for clients that are done. Clients with fewer rows in a step are padded with rows
+of weight 0. What each client computes is what it computes alone, up to the rounding of batched kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from clients.base import Batch, Frozen, Tensors
+from clients.gather import CohortBatches
+from clients.groups import training_mode
+from clients.jobs import TrainJob
+from clients.optimizers import clip
+from clients.stacking import Stacked, alike, stack_priors, stack_starts
+from clients.trainer import Trainer
+
+Trained = tuple[Tensors, float]
+"""All tensors that travel after training, and the mean training loss over all samples seen."""
+
+
+def train_together(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
+    """Train clients at once.
+
+    The tensors of a client are views of the stacks.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        How clients train; :func:`clients.vectorizable.obstacle` says whether they can be trained at once.
+    jobs : sequence of TrainJob
+        The clients.
+
+    Returns
+    -------
+    list of (Tensors, float)
+        In the order of ``jobs``.
+    """
+    trained: dict[int, Trained] = {}
+    for group in alike(jobs):
+        trained.update(zip(group, _train_group(trainer, [jobs[index] for index in group]), strict=True))
+    return [trained[index] for index in range(len(jobs))]
+
+
+def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
+    training_mode(trainer.model)
+    optimizer, options = jobs[0].optimizer, trainer.options
+    params = stack_starts(jobs, trainer.shared)
+    state = optimizer.init(params)
+    batches = CohortBatches(jobs, options.augment, options.seed)
+    frozen, prior = Stacked.of([job.frozen for job in jobs]), stack_priors(jobs)
+    gradient = stacked_gradient(trainer, frozen.dims, options.clip_norm)
+    device = jobs[0].local.data.train.pool.device
+    totals = torch.zeros(len(jobs), dtype=torch.float64, device=device)
+    sizes = torch.from_numpy(batches.sizes).to(device)
+    now = _First(params, state, frozen, prior)
+    for step, (x, y, weight) in enumerate(batches):
+        k = now.of(len(y))
+        gradients, values = gradient(now.params, x, y, weight, now.prior, now.frozen)
+        optimizer.step(now.params, gradients, now.state)
+        totals[:k] += values.to(torch.float64) * sizes[step, :k]
+    return results(trainer, jobs, params, totals, batches)
+
+
+def results(
+    trainer: Trainer, jobs: Sequence[TrainJob], params: Tensors, totals: Tensor, batches: CohortBatches
+) -> list[Trained]:
+    """Return what each client trained, and note in its progress how many steps it did."""
+    losses = totals.tolist()
+    seen = batches.sizes.sum(axis=0).tolist()
+    trained = []
+    for index, job in enumerate(jobs):
+        job.local.progress.steps += job.steps
+        own = {name: params[name][index] for name in job.local.received if name in params}
+        trained.append((own, losses[index] / max(seen[index], 1)))
+    return trained
+
+
+def stacked_gradient(
+    trainer: Trainer, frozen_dims: Frozen, clip_norm: float | None
+) -> Callable[[Tensors, Tensor, Tensor, Tensor | None, Tensor | None, Frozen], tuple[Tensors, Tensor]]:
+    """Return the function from stacked inputs to every client's clipped gradient and its loss, (k,)."""
+    update, forward = trainer.update, trainer.forward
+
+    def one(
+        params: Tensors, x: Tensor, y: Tensor, weight: Tensor | None, prior: Tensor | None, frozen: Frozen
+    ) -> Tensor:
+        return update.loss(forward, params, Batch(x, y, weight, prior), frozen)
+
+    def together(
+        params: Tensors, x: Tensor, y: Tensor, weight: Tensor | None, prior: Tensor | None, frozen: Frozen
+    ) -> tuple[Tensors, Tensor]:
+        dims = (0, 0, 0, None if weight is None else 0, None if prior is None else 0, frozen_dims)
+        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        values = vmap(one, in_dims=dims)(leaves, x, y, weight, prior, frozen)
+        # No loss depends on another client's parameters: the gradient of the sum is every client's own, at about
+        # two thirds of the time of a mapped gradient.
+        found = torch.autograd.grad(values.sum(), list(leaves.values()))
+        gradients = dict(zip(leaves, found, strict=True))
+        if clip_norm is not None:
+            gradients = vmap(partial(clip, max_norm=clip_norm))(gradients)
+        return gradients, values.detach()
+
+    return together
+
+
+class _First:
+    """The first k clients of the stacks; sliced anew only when k changes."""
+
+    def __init__(self, params: Tensors, state: Tensors, frozen: Stacked, prior: Tensor | None) -> None:
+        self._all = params, state, frozen, prior
+        self._count = -1
+        self.params: Tensors = params
+        self.state: Tensors = state
+        self.frozen: Frozen = {}
+        self.prior = prior
+
+    def of(self, count: int) -> int:
+        """Slice the stacks to ``count`` clients and return it."""
+        if count != self._count:
+            params, state, frozen, prior = self._all
+            self.params = {name: value[:count] for name, value in params.items()}
+            # A state without axes, Adam's number of steps, is that of all clients still at work.
+            self.state = {name: value[:count] if value.ndim else value for name, value in state.items()}
+            self.frozen = frozen.first(count)
+            self.prior = None if prior is None else prior[:count]
+            self._count = count
+        return count

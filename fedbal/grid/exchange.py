@@ -1,0 +1,113 @@
+"""The driver's side of training a cohort without messages: cut it up, place it, add up what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.app import ArrayRecord, RecordDict
+from numpy.typing import NDArray
+
+from fedbal import protocol
+from fedbal.grid.lean import Asked, ChunkSums, CohortTask
+from fedbal.protocol import Arrays
+from strategies.mean import Sums, block_size
+from strategies.order import CohortOrder
+from strategies.stacked import StackedReplies
+
+if TYPE_CHECKING:
+    from fedbal.grid.base import VirtualGrid
+
+
+@dataclass(frozen=True)
+class KeptCohort:
+    """Models that stayed with the workers: asks those for sums and inner products.
+
+    Attributes
+    ----------
+    grid : VirtualGrid
+        Who has the workers.
+    tasks : sequence of CohortTask
+        What each worker did.
+    """
+
+    grid: VirtualGrid
+    tasks: Sequence[CohortTask]
+
+    def sums(self, weights: Mapping[int, float]) -> tuple[Sums, Arrays]:
+        """Return the weighted sums, chunk added to chunk in their order, and the maxima of the other arrays."""
+        chunks: dict[int, ChunkSums] = {}
+        for found in self.grid.cohort_step("sums", self.tasks, dict(weights)):
+            chunks.update(found)
+        first, *rest = [chunks[number] for number in sorted(chunks)]
+        totals = {name: 0.0 + part for name, part in first.sums.items()}
+        largest = dict(first.largest)
+        for chunk in rest:
+            for name, part in chunk.sums.items():
+                totals[name] += part
+            largest = {name: np.maximum(value, chunk.largest[name]) for name, value in largest.items()}
+        return totals, largest
+
+    def products(self, mean: Mapping[str, NDArray[np.float64]]) -> dict[int, tuple[float, float]]:
+        """Return, by node, each update's inner product with the mean update, and with itself."""
+        found: dict[int, tuple[float, float]] = {}
+        for part in self.grid.cohort_step("products", self.tasks, dict(mean)):
+            found.update(part)
+        return found
+
+
+def train_cohort(grid: VirtualGrid, order: CohortOrder, keep: bool) -> StackedReplies:
+    """Let a grid's workers train the clients of an order.
+
+    Parameters
+    ----------
+    grid : VirtualGrid
+        Who has the workers; it must say that it ``trains_cohorts``.
+    order : CohortOrder
+        Whom to ask what.
+    keep : bool
+        Whether the models stay with the workers, to be summed there.
+    """
+    content = RecordDict()
+    payloads: list[ArrayRecord] = []
+    arrays: list[tuple[str, int]] = []
+    for name, record in order.content.items():
+        if isinstance(record, ArrayRecord):
+            arrays.append((name, len(payloads)))
+            payloads.append(record)
+        else:
+            content[name] = record
+    states = grid.states.present(order.nodes)
+    clients = [Asked(node, order.own.get(node), states.get(node)) for node in order.nodes]
+    chunks = [[clients[i] for i in chunk] for chunk in _chunks(grid, order)]
+    placed = grid.placed([[client.node for client in chunk] for chunk in chunks])
+    tasks = [
+        CohortTask(order.server_round, content, tuple(arrays), {n: chunks[n] for n in numbers}, keep)
+        for numbers in placed
+        if numbers
+    ]
+    answers = grid.cohort_step("train", tasks, None, payloads)
+    parts = []
+    for answer in answers:
+        parts += answer.parts
+        for node, state in answer.states.items():
+            grid.states.put(node, state)
+    replies = StackedReplies(parts, KeptCohort(grid, tasks) if keep else None)
+    grid.learn(order, replies)
+    return replies
+
+
+def _chunks(grid: VirtualGrid, order: CohortOrder) -> list[list[int]]:
+    """Return who belongs together: the engine's chunks, or for a loop the blocks in which means are summed."""
+    if grid.chunks is not None and grid.chunks.engine.together:
+        own = [order.own.get(node) for node in order.nodes]
+        work = [None if config is None else config.get(protocol.LOCAL_WORK) for config in own]
+        return grid.chunks.of(order.nodes, [None if one is None else int(one) for one in work])  # type: ignore[arg-type]
+    size = block_size(len(order.cohort))
+    place = {node: position // size for position, node in enumerate(order.cohort)}
+    blocks: dict[int, list[int]] = {}
+    for position, node in enumerate(order.nodes):
+        blocks.setdefault(place[node], []).append(position)
+    return list(blocks.values())

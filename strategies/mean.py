@@ -1,0 +1,118 @@
+"""Weighted sums of many models in one fixed order.
+
+Floating-point sums depend on their order. Here it is fixed by the cohort alone: the clients that were chosen, in
+the order of their node ids, fall into blocks of ``max(1, cohort // 32)``; each block is summed from its first
+client to its last, then the blocks from first to last. Whoever computes a block, and wherever, comes to the same
+bytes. Below 64 clients every block is one client and the sum is the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbal.protocol import Arrays
+
+BLOCKS = 32
+ROWS_AT_ONCE = 1 << 20
+"""Numbers that are held in float64 at a time (8 MiB), but at least one model's array."""
+
+Sums = dict[str, NDArray[np.float64]]
+"""Float64 sums by the name of the array."""
+
+
+def block_size(cohort: int) -> int:
+    """Return how many neighbouring clients of a cohort are summed together."""
+    return max(1, cohort // BLOCKS)
+
+
+def blocks_of(cohort: Sequence[int]) -> dict[int, int]:
+    """Return the block of each node of a cohort, which is given in ascending order."""
+    size = block_size(len(cohort))
+    return {node: position // size for position, node in enumerate(cohort)}
+
+
+def weighted_mean(
+    models: Sequence[Arrays], weights: NDArray[np.float64], blocks: Sequence[int] | None = None
+) -> Arrays:
+    """Return ``sum_k weights[k] * models[k]`` array by array.
+
+    Sums run in float64, block by block and in the order given, then return to the model's dtype. Integer and
+    boolean buffers (counters, masks) are not averaged: they take the element-wise maximum.
+
+    Parameters
+    ----------
+    models : sequence of Arrays
+        One a client.
+    weights : ndarray, (n,)
+        Their weights.
+    blocks : sequence of int, optional
+        The block of each model, as in ``ClientReply.block``; None: all in one, the plain sum.
+    """
+    return rounded(weighted_sums(models, weights, blocks), models[0], maxima(models))
+
+
+def weighted_sums(
+    models: Sequence[Arrays], weights: NDArray[np.float64], blocks: Sequence[int] | None = None
+) -> Sums:
+    """Return the sums of :func:`weighted_mean` before they are rounded; floating arrays only."""
+    runs = _runs(blocks, len(models))
+    sums: Sums = {}
+    for name, first in models[0].items():
+        if not np.issubdtype(first.dtype, np.inexact):
+            continue
+        rows = _weighted_rows(models, weights, name)
+        total = np.zeros(first.shape, np.float64)
+        part = np.empty_like(total)
+        for length in runs:
+            part[...] = 0.0
+            for _ in range(length):
+                part += next(rows)
+            total += part
+        sums[name] = total
+    return sums
+
+
+def rounded(sums: Mapping[str, NDArray[np.float64]], like: Arrays, largest: Arrays) -> Arrays:
+    """Return sums in a model's dtypes and order, and in place of what is not averaged its maximum."""
+    return {
+        name: sums[name].astype(value.dtype) if name in sums else largest[name]
+        for name, value in like.items()
+    }
+
+
+def maxima(models: Sequence[Arrays]) -> Arrays:
+    """Return the element-wise maximum over models of every array that is not averaged."""
+    return {
+        name: np.maximum.reduce([model[name] for model in models])
+        for name, value in models[0].items()
+        if not np.issubdtype(value.dtype, np.inexact)
+    }
+
+
+def row_groups(count: int, size: int) -> Iterator[slice]:
+    """Cut ``count`` rows of ``size`` numbers into slices that fit in memory as float64."""
+    step = max(1, ROWS_AT_ONCE // max(1, size))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _weighted_rows(
+    models: Sequence[Arrays], weights: NDArray[np.float64], name: str
+) -> Iterator[NDArray[np.float64]]:
+    first = models[0][name]
+    for part in row_groups(len(models), first.size):
+        stack = np.stack([model[name] for model in models[part]])
+        factors = weights[part].reshape(-1, *([1] * first.ndim))
+        yield from stack.astype(np.float64) * factors
+
+
+def _runs(blocks: Sequence[int] | None, count: int) -> list[int]:
+    if blocks is None:
+        return [count]
+    if len(blocks) != count:
+        raise ValueError(f"{count} models need as many blocks, got {len(blocks)}")
+    return [len(list(run)) for _, run in groupby(blocks)]
