@@ -11,6 +11,7 @@ from clients.engine import Engine
 from clients.jobs import TrainJob
 from clients.trainer import Trainer
 from clients.training import train_from
+from fedbal.errors import RunError
 
 
 def train_alone(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
@@ -53,11 +54,13 @@ def train_cohort(
     ------
     torch.OutOfMemoryError
         The chunk does not fit on the device; a smaller one may.
+    RunError
+        The step cannot be compiled.
     """
     if engine.together and jobs:
         try:
             return list(_together(trainer, jobs, engine))
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, RunError):
             raise
         except Exception:
             for job in jobs:

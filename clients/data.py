@@ -55,14 +55,20 @@ class Pool:
 
         ``shift`` changes the features after the division and before they are standardised.
         """
-        x = self.x.index_select(0, rows).to(torch.float32)
+        return self.cut(self.x, self.y, rows, shift)
+
+    def cut(
+        self, x: Tensor, y: Tensor, rows: Tensor, shift: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cut a batch out of given rows, the pool's own for :meth:`batch`; a compiled step takes them as inputs."""
+        x = x.index_select(0, rows).to(torch.float32)
         if self._divide != 1.0:
             x = x / self._divide
         if shift is not None:
             x = shift(x)
         if self._mean.numel():
             x = (x - self._mean) / self._std
-        return x, self.y.index_select(0, rows)
+        return x, y.index_select(0, rows)
 
 
 @dataclass(frozen=True)

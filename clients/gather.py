@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.augment import Augmentation
+from clients.data import Pool
 from clients.jobs import TrainJob
 
 VALUES_AT_ONCE = 2**22
@@ -65,15 +66,19 @@ class CohortBatches:
         self.active = (self.sizes > 0).sum(axis=1)
         self.widths = self.sizes.max(axis=1, initial=0)
 
-    def __iter__(self) -> Iterator[CohortBatch]:
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of all clients, if their batches are its rows as they are; None: clients change them."""
         first = self._jobs[0].local.data.train
-        splits = [job.local.data.train for job in self._jobs]
-        plain = all(
-            split.pool is first.pool and split.shift is None and split.transform is first.transform is None
-            for split in splits
+        same = not self._augment.active and all(
+            split.pool is first.pool and split.shift is None and split.transform is None
+            for split in (job.local.data.train for job in self._jobs)
         )
-        cut = self._from_pool() if plain and not self._augment.active else self._one_by_one()
-        device = first.pool.device
+        return first.pool if same else None
+
+    def __iter__(self) -> Iterator[CohortBatch]:
+        cut = self._one_by_one() if self.pool is None else self._from_pool(self.pool)
+        device = self._jobs[0].local.data.train.pool.device
         for step, (x, y) in enumerate(cut):
             active, width = int(self.active[step]), int(self.widths[step])
             sizes = self.sizes[step, :active]
@@ -83,20 +88,21 @@ class CohortBatches:
                 weight = torch.from_numpy(real).to(device=device, dtype=x.dtype)
             yield CohortBatch(x, y, weight)
 
-    def rows(self, width: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def rows(self, width: int | None = None, clients: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the pool's rows of all steps in one array, and where each step begins in it.
 
         Parameters
         ----------
         width : int, optional
-            Rows of every client in every step, finished clients included; None: those of the step's largest
-            batch, and active clients only.
+            Rows of every client in every step; None: those of the step's largest batch, and active clients only.
+        clients : int
+            Clients of every step when ``width`` is given, finished ones and further ones without rows included.
         """
         if width is None:
             widths, block = self.widths, self.active * self.widths
         else:
             widths = np.full_like(self.widths, width)
-            block = widths * len(self._jobs)
+            block = widths * clients
         begins = np.concatenate([[0], np.cumsum(block)])
         parts = [job.local.data.train.rows[np.concatenate(job.batches)] for job in self._jobs if job.batches]
         # Padding repeats a real row: its weight is 0, and zeros might not be valid inputs.
@@ -109,8 +115,7 @@ class CohortBatches:
             filled[np.repeat(starts, self._lengths) + offsets] = np.concatenate(parts)
         return filled, begins
 
-    def _from_pool(self) -> Iterator[tuple[Tensor, Tensor]]:
-        pool = self._jobs[0].local.data.train.pool
+    def _from_pool(self, pool: Pool) -> Iterator[tuple[Tensor, Tensor]]:
         rows, begins = self.rows()
         index = torch.from_numpy(rows).to(pool.device)
         at_once = max(1, VALUES_AT_ONCE // max(1, math.prod(pool.x.shape[1:])))

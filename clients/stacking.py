@@ -90,3 +90,27 @@ def stack_priors(jobs: Sequence[TrainJob]) -> Tensor | None:
     """Return what the loss needs of each client's class counts, (n, C); None: nothing."""
     priors = [job.prior for job in jobs if job.prior is not None]
     return torch.stack(priors) if priors else None
+
+
+class First:
+    """The first k clients of the stacks; sliced anew only when k changes."""
+
+    def __init__(self, params: Tensors, state: Tensors, frozen: Stacked, prior: Tensor | None) -> None:
+        self._all = params, state, frozen, prior
+        self._count = -1
+        self.params: Tensors = params
+        self.state: Tensors = state
+        self.frozen: Frozen = {}
+        self.prior = prior
+
+    def of(self, count: int) -> int:
+        """Slice the stacks to ``count`` clients and return it."""
+        if count != self._count:
+            params, state, frozen, prior = self._all
+            self.params = {name: value[:count] for name, value in params.items()}
+            # A state without axes, Adam's number of steps, is that of all clients still at work.
+            self.state = {name: value[:count] if value.ndim else value for name, value in state.items()}
+            self.frozen = frozen.first(count)
+            self.prior = None if prior is None else prior[:count]
+            self._count = count
+        return count

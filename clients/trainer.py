@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -77,9 +77,14 @@ class Trainer:
         return shared_names(self.model)
 
     @cached_property
+    def programs(self) -> dict[Hashable, Any]:
+        """Compiled steps by the shapes of their inputs; filled by :mod:`clients.compiled`."""
+        return {}
+
+    @cached_property
     def forward(self) -> ModelFunction:
         """The model as a pure function."""
-        return ModelFunction(self.model)
+        return ModelFunction(self.model, precision=self.options.precision)
 
     def received(self, record: ArrayRecord, device: torch.device) -> Tensors:
         """Return the model of a message in the names, order and dtypes of the client's own shared tensors.

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from clients.augment import Augmentation
 from clients.base import Batch, ClientUpdate, Frozen, LocalRound, Tensors
 from clients.data import Split
-from clients.functional import ModelFunction
+from clients.functional import ModelFunction, Precision
 from clients.groups import training_mode
 from clients.losses import class_prior
 from clients.optimizers import Optimizer, clip
@@ -27,7 +27,7 @@ S = TypeVar("S", bound=Sums)
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What is done to the batch and to the gradient of every local step; the default is nothing.
+    """What is done to the batch and to the gradient of every local step, and how exactly; default: nothing, fp32.
 
     Attributes
     ----------
@@ -37,11 +37,14 @@ class StepOptions:
         Random changes of training images.
     seed : int
         Training seed of the augmentation's stream.
+    precision : {"fp32", "tf32", "bf16"}
+        Arithmetic of the forward and backward passes.
     """
 
     clip_norm: float | None = None
     augment: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def train_from(
     training_mode(model)
     params, buffers = split_state(model, start)
 
-    forward = ModelFunction(model, buffers)
+    forward = ModelFunction(model, buffers, options.precision)
     state = optimizer.init(params)
     descend = _Loop(optimizer, state, options.clip_norm)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)

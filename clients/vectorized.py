@@ -20,7 +20,7 @@ from clients.gather import CohortBatches
 from clients.groups import training_mode
 from clients.jobs import TrainJob
 from clients.optimizers import clip
-from clients.stacking import Stacked, alike, stack_priors, stack_starts
+from clients.stacking import First, Stacked, alike, stack_priors, stack_starts
 from clients.trainer import Trainer
 
 Trained = tuple[Tensors, float]
@@ -61,7 +61,7 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
     device = jobs[0].local.data.train.pool.device
     totals = torch.zeros(len(jobs), dtype=torch.float64, device=device)
     sizes = torch.from_numpy(batches.sizes).to(device)
-    now = _First(params, state, frozen, prior)
+    now = First(params, state, frozen, prior)
     for step, (x, y, weight) in enumerate(batches):
         k = now.of(len(y))
         gradients, values = gradient(now.params, x, y, weight, now.prior, now.frozen)
@@ -110,27 +110,3 @@ def stacked_gradient(
         return gradients, values.detach()
 
     return together
-
-
-class _First:
-    """The first k clients of the stacks; sliced anew only when k changes."""
-
-    def __init__(self, params: Tensors, state: Tensors, frozen: Stacked, prior: Tensor | None) -> None:
-        self._all = params, state, frozen, prior
-        self._count = -1
-        self.params: Tensors = params
-        self.state: Tensors = state
-        self.frozen: Frozen = {}
-        self.prior = prior
-
-    def of(self, count: int) -> int:
-        """Slice the stacks to ``count`` clients and return it."""
-        if count != self._count:
-            params, state, frozen, prior = self._all
-            self.params = {name: value[:count] for name, value in params.items()}
-            # A state without axes, Adam's number of steps, is that of all clients still at work.
-            self.state = {name: value[:count] if value.ndim else value for name, value in state.items()}
-            self.frozen = frozen.first(count)
-            self.prior = None if prior is None else prior[:count]
-            self._count = count
-        return count

@@ -43,8 +43,8 @@ def main(grid: Grid, context: Context) -> None:
             f"strategy: {scenario.strategy.name} trains on the pooled data of all clients, which only a simulation "
             "holds; run it with `fedbal run`."
         )
-    assembly = assemble(scenario, choose_device(scenario.runtime))
     pin(scenario.runtime.threads)
+    assembly = assemble(scenario, choose_device(scenario.runtime))
     keys = [assembly.federation.names[client] for client in range(assembly.federation.num_clients)]
     named: NamedGrid = discover(grid, keys)
     directory = RunDirectory(Path(out) if out else default_directory(scenario.name).absolute())

@@ -20,6 +20,7 @@ from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
 from fedbal.data.federation import Federation, load_federation
+from fedbal.determinism import prepare
 from fedbal.dissimilarity import GradientProbe
 from fedbal.engine import choose_engine
 from fedbal.errors import UsageError
@@ -115,6 +116,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
     UsageError
         Data are missing or unusable, a component refuses its parameters, or the cohort is too large.
     """
+    prepare(device, scenario.runtime.precision)
     if scenario.evaluation.dissimilarity:
         refuse_preprocessing(scenario, "evaluation.dissimilarity")
     if federation is None:
@@ -179,6 +181,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
             **asdict(choice.engine),
             "threads": scenario.runtime.threads,
             "device": device.split(":")[0],
+            "precision": scenario.runtime.precision,
         },
         notes=choice.notes,
         asks_counts=getattr(loss, "prior_of", "local") == "global",
@@ -220,7 +223,7 @@ def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> 
         device=device,
         rounds=scenario.rounds,
         schedule=schedule,
-        options=StepOptions(client.clip_norm, augment, scenario.seed.training),
+        options=StepOptions(client.clip_norm, augment, scenario.seed.training, scenario.runtime.precision),
         pretrained=None if pretrained is None else read_pretrained(**pretrained.kwargs()),
         preprocess=_preprocess(scenario, federation),
     )

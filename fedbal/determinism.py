@@ -1,11 +1,15 @@
-"""Settings of torch that decide bytes: threads, and deterministic kernels where cuDNN offers a choice."""
+"""Settings of torch that decide bytes: threads, TF32, and deterministic kernels where a device offers a choice."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Without it cuBLAS may sum in another order from call to call."""
 
 
 def pin(threads: int) -> None:
@@ -13,16 +17,41 @@ def pin(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    allow_tf32(False)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Say whether matrix products and convolutions may round their inputs to TF32."""
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def prepare(device: str, precision: str) -> None:
+    """Make a process ready to train on a device; on the CPU nothing is changed but TF32, which it does not have.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : {"fp32", "tf32", "bf16"}
+        Arithmetic of local training.
+    """
+    allow_tf32(precision == "tf32")
+    if device.startswith("cuda"):
+        os.environ.setdefault(WORKSPACE, ":4096:8")
+        # Where there is no deterministic kernel torch says so and goes on.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
-    """Pin for the time of a run; the caller's number of threads comes back afterwards."""
-    before = torch.get_num_threads()
+    """Pin for the time of a run; what the caller had set comes back afterwards."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     pin(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        allow_tf32(False)

@@ -122,17 +122,18 @@ def copy_content(content: RecordDict) -> RecordDict:
 
 def config_of(content: RecordDict) -> ConfigRecord:
     """Return the message's config record: ``config``, else the first one, else an empty one."""
-    records = content.config_records
-    if CONFIG in records:
-        return records[CONFIG]
-    return next(iter(records.values()), ConfigRecord())
+    usual = content.get(CONFIG)
+    if isinstance(usual, ConfigRecord):
+        return usual
+    return next(iter(content.config_records.values()), ConfigRecord())
 
 
 def arrays_of(content: RecordDict) -> ArrayRecord:
     """Return the model of a message: ``arrays``, else the only array record; raises ``ValueError`` if none."""
+    usual = content.get(ARRAYS)
+    if isinstance(usual, ArrayRecord):
+        return usual
     records = {name: record for name, record in content.array_records.items() if name != PREPROCESS}
-    if ARRAYS in records:
-        return records[ARRAYS]
     if len(records) == 1:
         return next(iter(records.values()))
     raise ValueError(f"expected an array record {ARRAYS!r}, found {sorted(records)}")
@@ -140,7 +141,7 @@ def arrays_of(content: RecordDict) -> ArrayRecord:
 
 def metrics_of(content: RecordDict) -> MetricRecord:
     """Return the metrics of a reply: ``metrics``, else the first metric record, else an empty one."""
-    records = content.metric_records
-    if METRICS in records:
-        return records[METRICS]
-    return next(iter(records.values()), MetricRecord())
+    usual = content.get(METRICS)
+    if isinstance(usual, MetricRecord):
+        return usual
+    return next(iter(content.metric_records.values()), MetricRecord())

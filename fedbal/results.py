@@ -32,6 +32,8 @@ CHECKPOINT = "checkpoint"
 MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+STATES = ".states"
+"""Client state of a run that is going on."""
 
 
 class RunDirectory:
@@ -175,7 +177,10 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def to_json(value: Any) -> str:
     """Encode as JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(value), allow_nan=False)
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError):
+        return json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

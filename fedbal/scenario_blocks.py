@@ -267,6 +267,11 @@ class RuntimeBlock(Params):
         description="Compile the step of the clients that are trained at once; pays in long runs of small models "
         "and needs a C++ compiler.",
     )
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32",
+        description="Arithmetic of local training: fp32; tf32, faster matrix products on newer NVIDIA cards; bf16, "
+        "forward and backward in bfloat16 where torch deems it safe. Parameters and replies stay float32.",
+    )
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Address of a running Ray cluster, or auto; left out: a local one is started."
     )

@@ -21,6 +21,7 @@ from clients.shift import FeatureShift, MixedRotation, Rotation, shift_of
 from clients.trainer import Trainer
 from clients.training import LocalPlan, StepOptions
 from fedbal.data.federation import Federation
+from fedbal.determinism import prepare
 from fedbal.errors import UsageError
 from fedbal.models.auxiliary import attach
 from fedbal.models.build import ModelChoice, build
@@ -77,6 +78,7 @@ class VirtualClients:
 
     def __call__(self) -> ClientApp:
         """Build model and data on the device and return the app."""
+        prepare(self.device, self.options.precision)
         return make_app(self.trainer(), self.data_of(), self.engine)
 
     def trainer(self) -> Trainer:

@@ -59,20 +59,20 @@ def weighted_sums(
     models: Sequence[Arrays], weights: NDArray[np.float64], blocks: Sequence[int] | None = None
 ) -> Sums:
     """Return the sums of :func:`weighted_mean` before they are rounded; floating arrays only."""
-    runs = _runs(blocks, len(models))
+    like = {name: value for name, value in models[0].items() if np.issubdtype(value.dtype, np.inexact)}
+    if not like:
+        return {}
+    total = np.zeros(sum(value.size for value in like.values()))
+    part = np.empty_like(total)
+    rows = _weighted_rows(models, weights, list(like), total.size)
+    for length in _runs(blocks, len(models)):
+        part[:] = 0.0
+        for _ in range(length):
+            part += next(rows)
+        total += part
     sums: Sums = {}
-    for name, first in models[0].items():
-        if not np.issubdtype(first.dtype, np.inexact):
-            continue
-        rows = _weighted_rows(models, weights, name)
-        total = np.zeros(first.shape, np.float64)
-        part = np.empty_like(total)
-        for length in runs:
-            part[...] = 0.0
-            for _ in range(length):
-                part += next(rows)
-            total += part
-        sums[name] = total
+    for name, value in like.items():
+        sums[name], total = total[: value.size].reshape(value.shape), total[value.size :]
     return sums
 
 
@@ -101,13 +101,14 @@ def row_groups(count: int, size: int) -> Iterator[slice]:
 
 
 def _weighted_rows(
-    models: Sequence[Arrays], weights: NDArray[np.float64], name: str
+    models: Sequence[Arrays], weights: NDArray[np.float64], names: Sequence[str], size: int
 ) -> Iterator[NDArray[np.float64]]:
-    first = models[0][name]
-    for part in row_groups(len(models), first.size):
-        stack = np.stack([model[name] for model in models[part]])
-        factors = weights[part].reshape(-1, *([1] * first.ndim))
-        yield from stack.astype(np.float64) * factors
+    """Iterate over the models, each as one flat array times its weight."""
+    for part in row_groups(len(models), size):
+        flat = [np.stack([model[name] for model in models[part]]) for name in names]
+        rows = np.concatenate([stack.reshape(len(stack), -1).astype(np.float64) for stack in flat], axis=1)
+        rows *= weights[part, None]
+        yield from rows
 
 
 def _runs(blocks: Sequence[int] | None, count: int) -> list[int]:

@@ -85,6 +85,10 @@ def test_the_least_scenario_gets_every_default() -> None:
             "num_cpus": 1.0,
             "num_gpus": 0.0,
             "device": "auto",
+            "vectorize": "auto",
+            "chunk": "auto",
+            "compile": False,
+            "precision": "fp32",
         },
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord
-from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.app import CLIENT_RAISED
@@ -47,6 +48,10 @@ class Gather:
         self._stacks: Arrays = {
             name: np.empty((count, *shape), dtype) for name, (dtype, shape) in reference.items()
         }
+        self._layout = {name: (stack.dtype, stack.shape[1:]) for name, stack in self._stacks.items()}
+        self._usual_bytes = _fixed_bytes() + sum(
+            _array_bytes(name, *layout) for name, layout in self._layout.items()
+        )
         self._nodes: list[int] = []
         self._samples: list[int] = []
         self._losses: list[float] = []
@@ -65,7 +70,13 @@ class Gather:
             try:
                 arrays = _numpy(answer.tensors)
                 records = {name: _numpy(tensors) for name, tensors in answer.records.items()}
-                size = _reply_bytes(arrays, records, answer)
+                fits = arrays.keys() == self._layout.keys() and all(
+                    (value.dtype, value.shape) == self._layout[name] for name, value in arrays.items()
+                )
+                size = self._usual_bytes if fits else _fixed_bytes() + _bytes(arrays)
+                size += sum(map(_bytes, records.values()))
+                if answer.extras:
+                    size += ConfigRecord(dict(answer.extras)).count_bytes()
             except Exception as error:
                 answer = error
         if not isinstance(answer, TrainReply):
@@ -73,10 +84,8 @@ class Gather:
             self._dropped[node] = _reason(answer)
             return False
         self._bytes += size
-        try:
-            check_layout(signature(arrays), self._reference)
-        except InvalidReplyError as error:
-            self._dropped[node] = str(error)
+        if not fits:
+            self._dropped[node] = _misfit(arrays, self._reference)
             return True
         row = len(self._nodes)
         for name, stack in self._stacks.items():
@@ -99,7 +108,7 @@ class Gather:
         bad = dict(self._unusable)
         for name, stack in reversed(stacks.items()):
             if np.issubdtype(stack.dtype, np.inexact):
-                finite = np.isfinite(stack).reshape(count, -1).all(axis=1)
+                finite = np.isfinite(stack).all(axis=tuple(range(1, stack.ndim)))
                 bad.update({row: non_finite(name) for row in np.flatnonzero(~finite).tolist()})
         good = [row for row in range(count) if row not in bad]
         for row, reason in bad.items():
@@ -156,22 +165,26 @@ def _stacked(records: list[dict[str, Arrays]]) -> dict[str, RecordStack]:
     return stacks
 
 
-def _reply_bytes(arrays: Arrays, records: Mapping[str, Arrays], reply: TrainReply) -> int:
-    """Return the bytes of the reply as a message, as Flower counts them."""
-    size = _fixed_bytes() + _array_bytes(arrays) + sum(map(_array_bytes, records.values()))
-    if reply.extras:
-        size += ConfigRecord(dict(reply.extras)).count_bytes()
-    return size
+def _misfit(arrays: Arrays, reference: Mapping[str, SIGNATURE]) -> str:
+    """Return what is wrong with a reply's layout."""
+    try:
+        check_layout(signature(arrays), reference)
+    except InvalidReplyError as error:
+        return str(error)
+    raise AssertionError(f"layouts differ and {signature(arrays)} does not say how")
 
 
-def _array_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> int:
-    return sum(
-        len(name) + _npy_header(value.dtype, value.shape) + value.nbytes for name, value in arrays.items()
-    )
+def _bytes(arrays: Arrays) -> int:
+    return sum(_array_bytes(name, value.dtype, value.shape) for name, value in arrays.items())
+
+
+def _array_bytes(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Return the bytes of an array and its name in a message, as Flower counts them."""
+    return len(name) + _npy_header(dtype, shape) + math.prod(shape) * dtype.itemsize
 
 
 @lru_cache(maxsize=4096)
-def _npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
+def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     """Return the bytes that NumPy's file format puts before an array, in which Flower sends it."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     buffer = io.BytesIO()
