@@ -17,7 +17,7 @@ from fedbal import checkpoint, fingerprints
 from fedbal.assembly import Assembly
 from fedbal.checkpoint import Snapshot
 from fedbal.clients_table import client_table
-from fedbal.data.heterogeneity import measure
+from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
@@ -248,7 +248,7 @@ def _heterogeneity(
     assembly: Assembly, counts: np.ndarray[Any, np.dtype[np.int64]], seed: int
 ) -> dict[str, Any]:
     federation = assembly.federation
-    described, everyone = measure(counts), federation.num_clients
+    described, everyone = describe(federation, counts), federation.num_clients
     classes = {"classes": list(federation.counted_classes)}
     if everyone <= LISTED_CLIENTS:
         return {"clients": list(federation.names), **classes, **described.to_dict()}

@@ -54,9 +54,9 @@ class Heterogeneity:
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
-def describe(federation: Federation) -> Heterogeneity:
-    """Measure a federation's training rows; masks have sizes only."""
-    counts = federation.label_counts()
+def describe(federation: Federation, counts: IntArray | None = None) -> Heterogeneity:
+    """Measure a federation's training rows, its ``label_counts`` given or made; masks have sizes only."""
+    counts = federation.label_counts() if counts is None else counts
     return measure(counts) if counts.shape[1] else _of_sizes(federation.train.sizes)
 
 
