@@ -156,7 +156,7 @@ CLAIMS = (
     ),
 )
 
-MEASURED = ("evaluation.dissimilarity=true",)
+MEASURED = ("evaluation.dissimilarity=true", "runtime.compile=true")
 SEEDS = tuple(range(7))
 TWO_SETS = ("11-0", "11-90", "iid-0", "iid-90")
 SHORTER = {"11-0": ("rounds=60",), "iid-0": ("rounds=30",), "iid-90": ("rounds=30",)}
