@@ -24,6 +24,7 @@ from fedbal.dissimilarity import GradientProbe
 from fedbal.engine import choose_engine
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
+from fedbal.exchange import choose_exchange
 from fedbal.foreign import state_of, with_defaults
 from fedbal.grid.work import FIRST_NODE, NodeDirectory, client_of
 from fedbal.groups import ClassGroups, class_groups
@@ -145,10 +146,12 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
     trainer = replace(clients, device="cpu").trainer()
     choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
     clients = replace(clients, engine=choice.engine)
+    strategy = _strategy(scenario, dataset.num_classes, len(population.nodes))
+    travelling = sum(value.size for value in initial.values())
     return Assembly(
         federation=federation,
         clients=clients,
-        strategy=_strategy(scenario, dataset.num_classes, len(population.nodes)),
+        strategy=strategy,
         sampler=sampler,
         population=population,
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation.names)),
@@ -168,6 +171,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
             "threads": scenario.runtime.threads,
             "device": device.split(":")[0],
             "precision": scenario.runtime.precision,
+            "exchange": choose_exchange(strategy, travelling, cohort, choice.engine),
         },
         notes=choice.notes,
         asks_counts=getattr(create(LOSSES, client.loss), "prior_of", "local") == "global",
