@@ -14,6 +14,7 @@ from fedbal import checkpoint
 from fedbal.checkpoint import Snapshot
 from fedbal.fairness import ClientScore
 from fedbal.fingerprints import chain
+from fedbal.grid.state import ClientStates
 from fedbal.observer import Observer
 from fedbal.population import Population
 from fedbal.protocol import Arrays
@@ -89,7 +90,7 @@ class Journal:
         arrays: Arrays,
         *,
         strategy: Mapping[str, np.ndarray[Any, Any]],
-        clients_state: Mapping[int, RecordDict],
+        clients_state: Mapping[int, RecordDict] | ClientStates,
         cohort: Sequence[int],
         batches: Sequence[int],
         started: float,

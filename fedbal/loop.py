@@ -227,7 +227,7 @@ class RoundLoop:
                 rows,
                 following,
                 strategy=state_of(self._strategy),
-                clients_state=self._grid.states.snapshot() if isinstance(self._grid, VirtualGrid) else {},
+                clients_state=self._grid.states if isinstance(self._grid, VirtualGrid) else {},
                 cohort=clients,
                 batches=fingerprints.batch_keys(self._seed, server_round, keys),
                 started=started,
