@@ -43,6 +43,8 @@ class Totals:
     diverged: bool = False
     class_counts: list[int] | None = None
     """Training samples of each class over all clients, if a loss asks for them."""
+    reduced: int | None = None
+    """Fewest clients that were trained at once because a device was full."""
 
     def add(self, row: Mapping[str, Any], arrays: Arrays) -> None:
         """Take a round's row into account."""

@@ -238,6 +238,9 @@ class RoundLoop:
         """Return what the grid has to say about its machines, once."""
         if not isinstance(self._grid, VirtualGrid):
             return []
+        if self._grid.reduced is not None:
+            before = self._journal.totals.reduced
+            self._journal.totals.reduced = min(self._grid.reduced, before or self._grid.reduced)
         notes, self._grid.notes = self._grid.notes, []
         return notes
 

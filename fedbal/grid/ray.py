@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from clients.app import TrainingApp
+from clients.memory import DeviceFull
 from fedbal.errors import RunError, UsageError
 from fedbal.fingerprints import of_code
 from fedbal.grid import flower
@@ -37,6 +38,7 @@ ATTEMPTS = 3
 READY_SECONDS = 120.0
 CHECK_SECONDS = 1.0
 CONNECT_SECONDS = 10.0
+RELEASE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -146,6 +148,7 @@ class RayGrid(VirtualGrid):
         self._thread = ThreadPoolExecutor(1, "fedbal-ray")
         self._models: list[Any] = []
         self._holders: list[Any] = []
+        self._again: list[Any] = []
         try:
             self.workers = fit_workers(workers, num_cpus, num_gpus, cohort, self._ray.cluster_resources())
             if workers is None and address is not None:
@@ -261,14 +264,16 @@ class RayGrid(VirtualGrid):
 
     @property
     def _lost(self) -> tuple[type[Exception], ...]:
-        """What Ray raises when a worker died, or the machine that kept its answer."""
+        """What Ray raises when a worker died, the machine that kept its answer, or its device was full."""
         errors = self._ray.exceptions
-        return (errors.RayActorError, errors.ObjectLostError)
+        return (errors.RayActorError, errors.ObjectLostError, DeviceFull)
 
     def _instead(self, worker: Any, attempt: int, error: Exception) -> Any:
         """Return who does the work of a worker that was lost."""
         if self._closed:
             raise error
+        if isinstance(error, DeviceFull):
+            return self._fewer(worker, attempt, error)
         if attempt >= ATTEMPTS:
             raise RunError(f"a Ray worker died {ATTEMPTS} times on the same clients: {error}") from error
         if worker not in self._pool:
@@ -290,6 +295,27 @@ class RayGrid(VirtualGrid):
                 "no Ray node is left with room for a worker; go on with `fedbal run --resume` once there is one."
             ) from error
         self.notes.append(f"Ray has no room left for a lost worker; {self.workers} worker(s) go on")
+        return self._pool[attempt % len(self._pool)]
+
+    def _fewer(self, worker: Any, attempt: int, error: DeviceFull) -> Any:
+        """Let a worker go that found its device full, so that those who share it have its memory."""
+        if worker in self._pool:
+            if worker in self._again:
+                # Another worker has gone since this one was asked.
+                self._again.remove(worker)
+                return worker
+            if len(self._pool) == 1 or self._shares[1] >= 1:
+                raise DeviceFull(str(error.args[0])) from None
+            self._ray.kill(worker)
+            self._pool.remove(worker)
+            self.workers = len(self._pool)
+            self.notes.append(
+                f"a device ran out of memory with one client a worker; {self.workers} worker(s) go on, with the "
+                "same result"
+            )
+            self._again = list(self._pool)
+            # A process gives its memory back a moment after its end.
+            time.sleep(RELEASE_SECONDS)
         return self._pool[attempt % len(self._pool)]
 
     def _starts(self, worker: Any) -> bool:
