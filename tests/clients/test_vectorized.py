@@ -208,3 +208,19 @@ def test_an_update_with_steps_of_its_own_and_an_unknown_optimizer_are_obstacles(
     assert "FedBR" in obstacle(trainer(update="fedbr"))
     assert "elementwise" in obstacle(trainer(optimizer=Own(0.1)))
     assert obstacle(trainer()) is None
+
+
+@pytest.mark.parametrize("update", ["standard", "proximal", "moon"])
+def test_recorded_steps_have_the_same_bits(update, monkeypatch):
+    def trained(before):
+        monkeypatch.setattr("clients.recorded.CALLS_BEFORE", before)
+        made = trainer(update=update, loss="class_balanced", clip_norm=0.5)
+        return answers(made, members(), train_together, 3), made.recorder
+
+    plain, without = trained(10**9)
+    replayed, recorder = trained(0)
+    assert not without.recordings
+    assert recorder.recordings > 0
+    for ours, theirs in zip(replayed, plain, strict=True):
+        assert ours.loss == theirs.loss
+        assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
