@@ -1,4 +1,4 @@
-"""What happens when a device has no memory left: fewer clients at once, then a word to who shares the device out."""
+"""What happens when a device has no memory left: fewer clients at once, then a word to whoever shares it out."""
 
 from __future__ import annotations
 

@@ -239,16 +239,18 @@ class RuntimeBlock(Params):
     )
     threads: Count = Field(1, description="torch threads a worker, >= 1; other numbers give other bytes.")
     num_cpus: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPUs a worker, > 0, as in Ray.")
-    num_gpus: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="GPUs a worker, >= 0, as in Ray; 0.25 puts four workers on one."
+    num_gpus: Literal["auto"] | Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="GPUs a worker, >= 0, as in Ray; 0.25 puts four workers on one; auto: as many as fit, by the "
+        "measured memory of one step.",
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N; auto is cuda when num_gpus > 0."
+        "auto", description="auto, cpu, cuda or cuda:N; auto is cuda unless num_gpus is 0."
     )
     vectorize: Literal["auto"] | bool = Field(
         "auto",
-        description="Whether many clients are trained at once, their parameters stacked; auto: where fedbal's table "
-        "of measured costs says that it pays. Other bytes than one by one, the same learning.",
+        description="Whether many clients are trained at once, their parameters stacked; auto: where fedbal's "
+        "table of measured costs says that it pays. Other bytes than one by one, the same learning.",
     )
     chunk: Literal["auto"] | Count = Field(
         "auto", description="Clients trained at once, >= 1; auto: by the same table."

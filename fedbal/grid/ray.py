@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, MessageType
@@ -32,6 +32,9 @@ from fedbal.grid.work import NodeDirectory, Outcome, Runner, Task
 from fedbal.protocol import LOCAL_WORK, config_of
 from strategies.order import CohortOrder
 from strategies.stacked import StackedReplies
+
+if TYPE_CHECKING:
+    from fedbal.gpu_memory import Measured
 
 PACKAGES = ("fedbal", "strategies", "clients")
 ATTEMPTS = 3
@@ -105,8 +108,10 @@ class RayGrid(VirtualGrid):
         Clients of a round.
     workers : int, optional
         None: as many as fit.
-    num_cpus, num_gpus : float
+    num_cpus : float
         Per worker, as in Ray; fractions allowed.
+    num_gpus : float or callable
+        As ``num_cpus``; or what measures, in a process with a card to itself, the memory that decides.
     threads : int
         Torch threads per worker.
     address : str, optional
@@ -132,7 +137,7 @@ class RayGrid(VirtualGrid):
         cohort: int,
         workers: int | None = None,
         num_cpus: float = 1.0,
-        num_gpus: float = 0.0,
+        num_gpus: float | Callable[[], Measured] = 0.0,
         threads: int = 1,
         address: str | None = None,
         chunks: Chunks | None = None,
@@ -140,7 +145,6 @@ class RayGrid(VirtualGrid):
         super().__init__(directory, nodes, chunks)
         self._ray = import_ray()
         self._costs = Costs(costs)
-        self._shares = (num_cpus, num_gpus)
         self._own_cluster = start(self._ray, address)
         self.replaced = 0
         self._closed = False
@@ -150,6 +154,9 @@ class RayGrid(VirtualGrid):
         self._holders: list[Any] = []
         self._again: list[Any] = []
         try:
+            if callable(num_gpus):
+                num_gpus = self._measured(num_cpus, num_gpus)
+            self._shares = (num_cpus, num_gpus)
             self.workers = fit_workers(workers, num_cpus, num_gpus, cohort, self._ray.cluster_resources())
             if workers is None and address is not None:
                 self.workers = max(1, min(self.workers, self._room()))
@@ -161,6 +168,24 @@ class RayGrid(VirtualGrid):
         except BaseException:
             self.close()
             raise
+
+    def _measured(self, num_cpus: float, measure: Callable[[], Measured]) -> float:
+        """Let a process with a whole card measure what a worker needs, and return the share of one."""
+        fit_workers(1, num_cpus, 1.0, 1, self._ray.cluster_resources())
+        task = self._ray.remote(num_cpus=num_cpus, num_gpus=1, max_calls=1)(measure_alone)
+        try:
+            found: Measured = self._apart(lambda: self._ray.get(task.remote(measure), timeout=READY_SECONDS))
+        except self._ray.exceptions.GetTimeoutError as error:
+            raise RunError(
+                f"runtime.num_gpus is auto and no card was free to measure on in {READY_SECONDS:g} s; other Ray "
+                "jobs may hold them: wait for them, or give the share as a number."
+            ) from error
+        except self._ray.exceptions.RayTaskError as error:
+            raise RunError(
+                f"runtime.num_gpus is auto and measuring a step failed: {error.cause}; give the share as a number."
+            ) from error
+        self.notes.append(found.note)
+        return found.share
 
     def execute(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
         """Place the tasks on the workers and gather their outcomes."""
@@ -351,6 +376,11 @@ class RayGrid(VirtualGrid):
             raise RunError(f"a Ray worker could not start: {error.cause}") from error
         except self._ray.exceptions.RayActorError as error:
             raise RunError(f"a Ray worker could not start: {error}") from error
+
+
+def measure_alone(measure: Callable[[], Measured]) -> Measured:
+    """Measure; a function with a name, as Ray shows it."""
+    return measure()
 
 
 def import_ray() -> Any:
