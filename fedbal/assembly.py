@@ -43,6 +43,9 @@ from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler, Uniform
 from strategies.report import ServerContext
 
+MANY_TESTERS = 10_000
+"""With more evaluating clients a run says that it might ask fewer."""
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -173,7 +176,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
             "precision": scenario.runtime.precision,
             "exchange": choose_exchange(strategy, travelling, cohort, choice.engine),
         },
-        notes=choice.notes,
+        notes=(*choice.notes, *_evaluation_notes(scenario, population)),
         asks_counts=getattr(create(LOSSES, client.loss), "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])
@@ -262,6 +265,15 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         samples=sizes,
         unseen=unseen,
     )
+
+
+def _evaluation_notes(scenario: Scenario, population: Population) -> list[str]:
+    if scenario.evaluation.clients != "all" or len(population.testers) <= MANY_TESTERS:
+        return []
+    return [
+        f"evaluation.clients is all: {len(population.testers)} clients evaluate in every evaluated round; cohort, "
+        "or a number, takes less time"
+    ]
 
 
 def _nodes_of(clients: np.ndarray[Any, np.dtype[np.int64]]) -> Sequence[int]:

@@ -281,10 +281,12 @@ class RoundLoop:
         """Return who evaluates this round: the testers, or those in the cohort, and the unseen clients."""
         if not self._schedule.evaluates(server_round):
             return []
-        testers = set(self._population.testers)
         if self._schedule.cohort_evaluates:
-            testers &= set(cohort)
-        return sorted(testers | self._population.unseen)
+            # Never a set of all testers: there may be a million of them.
+            testers = [node for node in cohort if self._population.tests(node)]
+        else:
+            testers = list(self._population.testers)
+        return sorted({*testers, *self._population.unseen})
 
     def _client_scores(
         self, server_round: int, testers: Sequence[int], record: ArrayRecord
