@@ -18,6 +18,7 @@ from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
+from fedbal.cost_file import digest
 from fedbal.data.federation import Federation, load_federation
 from fedbal.determinism import prepare
 from fedbal.dissimilarity import GradientProbe
@@ -174,6 +175,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
             "threads": scenario.runtime.threads,
             "device": device.split(":")[0],
             "precision": scenario.runtime.precision,
+            **({} if scenario.runtime.costs is None else {"costs": digest(scenario.runtime.costs)}),
             "exchange": choose_exchange(strategy, travelling, cohort, choice.engine),
         },
         notes=(*choice.notes, *_evaluation_notes(scenario, population)),

@@ -59,6 +59,11 @@ class Load:
         return self.rounds * self.cohort * self.steps * step
 
 
+def cuda_is_there() -> bool:
+    """Tell whether torch finds a CUDA device in this process."""
+    return torch.cuda.is_available()
+
+
 def choose_device(runtime: RuntimeBlock) -> str:
     """Return the device for training, or say that the one asked for is not there."""
     remote = runtime.address is not None

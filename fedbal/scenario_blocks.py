@@ -260,6 +260,11 @@ class RuntimeBlock(Params):
         description="Compile the step of the clients that are trained at once; pays in long runs of small models "
         "and needs a C++ compiler.",
     )
+    costs: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Table of costs of this machine, written by fedbal calibrate, by which vectorize and chunk are "
+        "chosen where they are auto; left out: the one that comes with fedbal. A run records its hash.",
+    )
     precision: Literal["fp32", "tf32", "bf16"] = Field(
         "fp32",
         description="Arithmetic of local training: fp32; tf32, faster matrix products on newer NVIDIA cards; bf16, "
