@@ -1,8 +1,8 @@
 """What is known about the cost of training clients one by one and at once: measured, shipped, the same everywhere.
 
-A run's bytes depend on its engine, so the choice must not depend on the machine. The figures are milliseconds of one
-core a client update (AMD EPYC, torch 2.13, other work on the machine, best of a few rounds), plain SGD; at once with
-the chunk in brackets. One epoch of 100 samples in batches of 10, unless said otherwise.
+A run's bytes depend on its engine, so the choice must not depend on the machine. The figures are milliseconds of
+one core a client update (AMD EPYC, torch 2.13, other work on the machine, best of a few rounds), plain SGD; at once
+with the chunk in brackets. One epoch of 100 samples in batches of 10, unless said otherwise.
 
 ========================================= ===== ===================================== ====================
 model (parameters)                        loop  at once                               choice
@@ -15,8 +15,8 @@ cnn on 28 x 28 (44,426), 600 samples in   57    127 (5), 62 (10)                
 batches of 32
 ========================================= ===== ===================================== ====================
 
-Compiled, the smaller MLP takes .21 in chunks of 50. Convolutions gain little or lose on a CPU, where their kernels are
-made for one weight and many images. The rows for CUDA are estimates, not measurements.
+Compiled, the smaller MLP takes .21 in chunks of 50. Convolutions gain little or lose on a CPU, where their kernels
+are made for one weight and many images. The rows for CUDA are estimates, not measurements.
 """
 
 from __future__ import annotations
