@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.base import LocalRound, Tensors
-from clients.cohort import train_alone, train_cohort
+from clients.cohort import train_alone
 from clients.data import ClientData
 from clients.engine import LOOP, Engine
 from clients.jobs import TrainJob, TrainReply, finish, prepare, requested, to_content
+from clients.memory import OUT_OF_MEMORY, Memory, device_full, release
 from clients.preprocess import prepared
 from clients.records import encode
 from clients.trainer import Trainer
@@ -46,6 +48,7 @@ class TrainingApp(ClientApp):
         self.trainer = trainer
         self.data_of = data_of
         self.engine = engine
+        self.memory = Memory()
 
     def rows_of(self, content: RecordDict, context: Context) -> ClientData:
         """Return a client's data, its rows prepared by what the message brings."""
@@ -60,16 +63,23 @@ class TrainingApp(ClientApp):
         -------
         list of TrainReply, Exception or SystemExit
             In the given order; what a client raised is its own answer and nobody else's.
+
+        Raises
+        ------
+        DeviceFull
+            The device has no memory for even one client.
         """
         answers: list[TrainReply | Exception | SystemExit | TrainJob] = []
         for content, context in asked:
             try:
                 job = prepare(self.trainer, self.rows_of(content, context), content, context.state)
                 answers.append(job)
+            except torch.OutOfMemoryError as error:
+                raise device_full(error) from None
             except (Exception, SystemExit) as error:
                 answers.append(error)
         jobs = [answer for answer in answers if isinstance(answer, TrainJob)]
-        trained = iter(train_cohort(self.trainer, jobs, self.engine))
+        trained = iter(self.memory.train(self.trainer, jobs, self.engine))
         return [self._finished(one, trained) if isinstance(one, TrainJob) else one for one in answers]
 
     def _finished(
@@ -80,6 +90,8 @@ class TrainingApp(ClientApp):
             return result
         try:
             return finish(self.trainer, job, *result)
+        except torch.OutOfMemoryError as error:
+            raise device_full(error) from None
         except (Exception, SystemExit) as error:
             return error
 
@@ -126,8 +138,12 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
     """Reply with the handler's content, or with an error: a client that does not reply blocks its node."""
     try:
         return Message(handler(message, context), reply_to=message)
+    except torch.OutOfMemoryError as error:
+        full = Error(OUT_OF_MEMORY, str(device_full(error)))
     except Exception as error:
         return Message(Error(CLIENT_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
+    release()
+    return Message(full, reply_to=message)
 
 
 def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:

@@ -53,7 +53,7 @@ def train_cohort(
     Raises
     ------
     torch.OutOfMemoryError
-        The chunk does not fit on the device; a smaller one may.
+        The clients do not fit on the device; fewer may.
     RunError
         The step cannot be compiled.
     """
@@ -82,5 +82,7 @@ def _together(trainer: Trainer, jobs: Sequence[TrainJob], engine: Engine) -> lis
 def _attempt(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float] | Exception:
     try:
         return train_alone(trainer, job)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         return error

@@ -122,7 +122,7 @@ def _compiled(trainer: Trainer, pool: Pool | None, dims: Frozen, example: tuple[
         raise RunError(
             f"runtime.compile: the step of the clients cannot be compiled ({reason}); set runtime.compile to false."
         ) from error
-    return program  # type: ignore[no-any-return]
+    return program
 
 
 def _gradient(trainer: Trainer, pool: Pool | None, frozen_dims: Frozen) -> Program:

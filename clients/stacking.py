@@ -72,9 +72,18 @@ class Stacked:
         return pytree.tree_unflatten(parts, self.structure)  # type: ignore[no-any-return]
 
     @property
+    def kind(self) -> Hashable:
+        """What tells pytrees apart for which a recorded or compiled step is another: all but values."""
+        return repr(self.structure), tuple(self.own), tuple(map(_shape_of_one, self.leaves, self.own))
+
+    @property
     def dims(self) -> Frozen:
         """The axis of clients of every leaf, for ``vmap``."""
         return pytree.tree_unflatten([0 if own else None for own in self.own], self.structure)  # type: ignore[no-any-return]
+
+
+def _shape_of_one(leaf: Any, own: bool) -> Hashable:
+    return (leaf.shape[1:], leaf.dtype) if own else _shape(leaf)
 
 
 def stack_starts(jobs: Sequence[TrainJob], names: Sequence[str]) -> Tensors:

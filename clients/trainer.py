@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from flwr.app import Array, ArrayRecord
@@ -22,6 +22,9 @@ from fedbal.measures import measures_for
 from fedbal.measures.base import Measures
 from fedbal.measures.names import TaskName
 from fedbal.protocol import to_arrays
+
+if TYPE_CHECKING:
+    from clients.recorded import Recorder
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,13 @@ class Trainer:
     def programs(self) -> dict[Hashable, Any]:
         """Compiled steps by the shapes of their inputs; filled by :mod:`clients.compiled`."""
         return {}
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Recorded steps of clients that are trained at once."""
+        from clients.recorded import Recorder
+
+        return Recorder()
 
     @cached_property
     def forward(self) -> ModelFunction:

@@ -99,13 +99,13 @@ class LocalPlan:
             same stream.
         """
         generator = stream(seed, "batches", client, server_round)
-        per_epoch = -(-n // self.batch_size)
-        order = np.empty(0, np.int64)
-        for step in range(self.num_steps(n, units)):
-            start = step % per_epoch * self.batch_size
-            if start == 0:
-                order = generator.permutation(n)
-            yield order[start : start + self.batch_size]
+        size, left = self.batch_size, self.num_steps(n, units) if n else 0
+        while left:
+            order = generator.permutation(n)
+            starts = range(0, n, size)[:left]
+            left -= len(starts)
+            for start in starts:
+                yield order[start : start + size]
 
 
 _PLAIN = StepOptions()

@@ -62,9 +62,12 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
     totals = torch.zeros(len(jobs), dtype=torch.float64, device=device)
     sizes = torch.from_numpy(batches.sizes).to(device)
     now = First(params, state, frozen, prior)
+    kind = ("at once", frozen.kind, None if prior is None else prior.shape[1:])
     for step, (x, y, weight) in enumerate(batches):
         k = now.of(len(y))
-        gradients, values = gradient(now.params, x, y, weight, now.prior, now.frozen)
+        arguments = (now.params, x, y, weight, now.prior, now.frozen)
+        key = (kind, x.shape, x.stride(), weight is None)
+        gradients, values = trainer.recorder.run(key, gradient, arguments)
         optimizer.step(now.params, gradients, now.state)
         totals[:k] += values.to(torch.float64) * sizes[step, :k]
     return results(trainer, jobs, params, totals, batches)

@@ -19,12 +19,14 @@ from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
 from fedbal.backend import Load
+from fedbal.cost_file import digest
 from fedbal.data.federation import Federation, load_federation
 from fedbal.determinism import prepare
 from fedbal.dissimilarity import GradientProbe
 from fedbal.engine import choose_engine
 from fedbal.errors import UsageError
 from fedbal.evaluation import GlobalTest
+from fedbal.exchange import choose_exchange
 from fedbal.foreign import state_of, with_defaults
 from fedbal.grid.work import FIRST_NODE, NodeDirectory, client_of
 from fedbal.groups import ClassGroups, class_groups
@@ -43,6 +45,9 @@ from strategies import AVAILABILITIES, STRATEGIES
 from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler, Uniform
 from strategies.report import ServerContext
+
+MANY_TESTERS = 10_000
+"""With more evaluating clients a run says that it might ask fewer."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +158,14 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
     trainer = replace(clients, device="cpu").trainer()
     choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
     clients = replace(clients, engine=choice.engine)
+    strategy = _strategy(
+        scenario, dataset.num_classes, len(population.nodes), counted=bool(federation.counted_classes)
+    )
+    travelling = sum(value.size for value in initial.values())
     return Assembly(
         federation=federation,
         clients=clients,
-        strategy=_strategy(
-            scenario,
-            dataset.num_classes,
-            len(population.nodes),
-            counted=bool(federation.counted_classes),
-        ),
+        strategy=strategy,
         sampler=sampler,
         population=population,
         directory=NodeDirectory(federation.num_clients, _KeyOf(federation.names)),
@@ -182,8 +186,10 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
             "threads": scenario.runtime.threads,
             "device": device.split(":")[0],
             "precision": scenario.runtime.precision,
+            **({} if scenario.runtime.costs is None else {"costs": digest(scenario.runtime.costs)}),
+            "exchange": choose_exchange(strategy, travelling, cohort, choice.engine),
         },
-        notes=choice.notes,
+        notes=(*choice.notes, *_evaluation_notes(scenario, population)),
         asks_counts=getattr(loss, "prior_of", "local") == "global",
         user_files=tuple(
             Path(part.name.rpartition(":")[0])
@@ -272,6 +278,15 @@ def _population(scenario: Scenario, federation: Federation) -> Population:
         samples=sizes,
         unseen=unseen,
     )
+
+
+def _evaluation_notes(scenario: Scenario, population: Population) -> list[str]:
+    if scenario.evaluation.clients != "all" or len(population.testers) <= MANY_TESTERS:
+        return []
+    return [
+        f"evaluation.clients is all: {len(population.testers)} clients evaluate in every evaluated round; cohort, "
+        "or a number, takes less time"
+    ]
 
 
 def _nodes_of(clients: np.ndarray[Any, np.dtype[np.int64]]) -> Sequence[int]:

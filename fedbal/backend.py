@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fedbal.errors import UsageError
+from fedbal.gpu_memory import Measured, probe
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.chunks import Chunks
 from fedbal.grid.inprocess import InProcessGrid
@@ -57,18 +59,25 @@ class Load:
         return self.rounds * self.cohort * self.steps * step
 
 
+def cuda_is_there() -> bool:
+    """Tell whether torch finds a CUDA device in this process."""
+    return torch.cuda.is_available()
+
+
 def choose_device(runtime: RuntimeBlock) -> str:
     """Return the device for training, or say that the one asked for is not there."""
     remote = runtime.address is not None
     wanted = runtime.device
     there = torch.cuda.is_available() or remote
     if wanted == "auto":
-        if runtime.num_gpus > 0 and not there:
+        asked = runtime.num_gpus
+        if asked != 0 and not there:
+            given = asked if asked == "auto" else f"{asked:g}"
             raise UsageError(
-                f"runtime.num_gpus is {runtime.num_gpus:g} and this machine has no GPU that torch can use; "
+                f"runtime.num_gpus is {given} and this machine has no GPU that torch can use; "
                 "set it to 0 to run on the CPU."
             )
-        return "cuda" if runtime.num_gpus > 0 else "cpu"
+        return "cpu" if asked == 0 else "cuda"
     if wanted.startswith("cuda") and not there:
         raise UsageError(
             f"runtime.device is {wanted} and torch finds no CUDA device here; set it to cpu, or install a CUDA "
@@ -83,10 +92,23 @@ def choose_backend(runtime: RuntimeBlock, load: Load) -> str:
         return runtime.backend
     if importlib.util.find_spec("ray") is None or runtime.workers == 1 or load.cohort == 1:
         return "inprocess"
-    if runtime.workers != "auto" or runtime.address is not None or 0 < runtime.num_gpus < 1:
+    if runtime.workers != "auto" or runtime.address is not None or _shares_a_card(runtime):
         return "ray"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return "ray" if cores >= 2 * runtime.num_cpus and load.seconds > SECONDS_THAT_PAY else "inprocess"
+
+
+def _share(runtime: RuntimeBlock, clients: VirtualClients) -> float | Callable[[], Measured]:
+    """Return the GPUs of a worker, or what measures the memory that decides them."""
+    if runtime.num_gpus != "auto":
+        return runtime.num_gpus
+    return partial(probe, clients) if clients.device.startswith("cuda") else 0.0
+
+
+def _shares_a_card(runtime: RuntimeBlock) -> bool:
+    if runtime.num_gpus == "auto":
+        return runtime.device != "cpu"
+    return 0 < runtime.num_gpus < 1
 
 
 def make_grid(
@@ -111,7 +133,7 @@ def make_grid(
         cohort=cohort,
         workers=None if runtime.workers == "auto" else runtime.workers,
         num_cpus=runtime.num_cpus,
-        num_gpus=runtime.num_gpus,
+        num_gpus=_share(runtime, clients),
         threads=runtime.threads,
         address=runtime.address,
         chunks=chunks,

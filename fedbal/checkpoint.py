@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
 from fedbal.errors import RunError
+from fedbal.grid.state import ClientStates, SavedStates
 from fedbal.protocol import Arrays
-from fedbal.records import load_record_dicts, save_record_dicts
 from fedbal.results import CHECKPOINT, disk_errors, to_json
 
 
@@ -37,8 +37,8 @@ class Snapshot:
         The global model.
     strategy : dict of ndarray
         The rule's own state.
-    clients : dict
-        Client states by node id.
+    clients : mapping, ClientStates or SavedStates
+        Client states by node id; those of a run that is going on are saved as they are then.
     offsets : dict
         Sizes of the jsonl files.
     progress : dict
@@ -48,7 +48,7 @@ class Snapshot:
     round: int
     arrays: Arrays
     strategy: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    clients: Mapping[int, RecordDict] = field(default_factory=dict)
+    clients: Mapping[int, RecordDict] | ClientStates | SavedStates = field(default_factory=dict)
     offsets: Mapping[str, int] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +66,8 @@ def save(directory: Path, snapshot: Snapshot) -> None:
         partial.mkdir()
         (partial / "model.safetensors").write_bytes(save_arrays(_contiguous(snapshot.arrays)))
         (partial / "strategy.safetensors").write_bytes(save_arrays(_contiguous(snapshot.strategy)))
-        save_record_dicts(partial, snapshot.clients)
+        if isinstance(snapshot.clients, ClientStates):
+            snapshot.clients.save(partial)
         head = {
             "round": snapshot.round,
             "arrays": list(snapshot.arrays),
@@ -95,7 +96,7 @@ def load(directory: Path) -> Snapshot | None:
             round=int(head["round"]),
             arrays={name: tensors[name] for name in head["arrays"]},
             strategy=load_file(path / "strategy.safetensors"),
-            clients=load_record_dicts(path),
+            clients=SavedStates(path),
             offsets=head["offsets"],
             progress=head["progress"],
         )

@@ -9,7 +9,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__, cli_contribution, cli_tools
+from fedbal import __version__, cli_calibrate, cli_contribution, cli_tools
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -258,6 +258,7 @@ def schema() -> None:
     say(json.dumps(json_schema(), indent=2))
 
 
+cli_calibrate.register(app)
 cli_contribution.register(app)
 cli_tools.register(app)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,27 +42,14 @@ def client_table(
     sizes = [shards.sizes for shards in (*parts.values(), federation.client_test)]
     classes = [f"class_{name}" for name in federation.counted_classes]
     yield _lines([["client", *parts, "client_test", *attributes, *classes]])
+    row = "%s" + ",%d" * len(sizes) + ",%.6g" * len(attributes) + ",%d" * len(classes) + "\n"
     for first in range(0, federation.num_clients, BLOCK):
         block = slice(first, first + BLOCK)
-        yield from _rows(federation.names[block], sizes, attributes, counts, block)
-
-
-def _rows(
-    names: Sequence[str],
-    sizes: Sequence[NDArray[np.int64]],
-    attributes: Mapping[str, NDArray[np.float64]],
-    counts: NDArray[np.int64],
-    block: slice,
-) -> Iterator[str]:
-    whole = np.column_stack([size[block] for size in sizes]).tolist()
-    drawn = np.column_stack([values[block] for values in attributes.values()]).tolist()
-    written = [",".join(f"{value:.6g}" for value in row) for row in drawn]
-    # One format for a whole row of integers: the csv module would look at every cell on its own.
-    three, held = "%d," * len(sizes), ",%d" * counts.shape[1] + "\n"
-    yield "".join(
-        f"{_quoted(name)},{three % tuple(own)}{text}{held % tuple(count)}"
-        for name, own, text, count in zip(names, whole, written, counts[block].tolist(), strict=True)
-    )
+        names = [_quoted(name) for name in federation.names[block]]
+        columns = [*sizes, *attributes.values(), *counts.T]
+        cells = zip(names, *(column[block].tolist() for column in columns), strict=True)
+        # One format for all rows of a block: the csv module looks at every cell on its own.
+        yield row * len(names) % tuple(chain.from_iterable(cells))
 
 
 def _quoted(name: str) -> str:

@@ -41,7 +41,7 @@ def prepare(device: str, precision: str) -> None:
         os.environ.setdefault(WORKSPACE, ":4096:8")
         # Where there is no deterministic kernel torch says so and goes on.
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextmanager

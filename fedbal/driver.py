@@ -190,7 +190,13 @@ def _finish(
         write_atomically(directory.path / MODEL, save(arrays))
     directory.write(
         FINGERPRINTS,
-        _json({**_fingerprints(assembly, fitted), "cohorts": totals.cohorts, "batches": totals.batches}),
+        _json(
+            {
+                **_fingerprints(assembly, fitted, totals.reduced),
+                "cohorts": totals.cohorts,
+                "batches": totals.batches,
+            }
+        ),
     )
     rows = list(read_rows(directory.path / ROUNDS))
     seeds = scenario.seed
@@ -215,15 +221,18 @@ def _finish(
     return json.loads(to_json(summary))  # type: ignore[no-any-return]
 
 
-def _fingerprints(assembly: Assembly, fitted: Fitted | None = None) -> dict[str, Any]:
+def _fingerprints(
+    assembly: Assembly, fitted: Fitted | None = None, reduced: int | None = None
+) -> dict[str, Any]:
     preparation = None if fitted is None else fitted.preparation
+    engine = assembly.engine if reduced is None else {**assembly.engine, "reduced": reduced}
     return {
         "partition": assembly.federation.fingerprint(),
         "initial": fingerprints.of_arrays(assembly.complete),
         "cohorts": None,
         "batches": None,
         "task": Task.of(assembly.federation.dataset, assembly.test.groups, preparation).to_dict(),
-        "engine": assembly.engine,
+        "engine": engine,
         "code": fingerprints.of_code(assembly.user_files),
         "packages": fingerprints.of_packages(),
         "hardware": fingerprints.of_hardware(assembly.clients.device),

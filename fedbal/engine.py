@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from clients.engine import Engine
 from clients.trainer import Trainer
 from clients.vectorizable import obstacle, tried
 from fedbal.backend import Load
-from fedbal.costs import SMALL, STEPS_THAT_PAY_COMPILATION, Layers, best
+from fedbal.cost_file import HASH, digest, read_costs
+from fedbal.costs import COSTS, SMALL, STEPS_THAT_PAY_COMPILATION, Cost, Layers, best
+from fedbal.errors import UsageError
 from fedbal.params import CustomParams
 from fedbal.scenario import Scenario
 
@@ -67,7 +70,7 @@ def choose_engine(
         return EngineChoice(loop, (ignored,) if runtime.compile else ())
     kind = device.split(":")[0]
     parameters = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
-    chunk = best(kind, layers_of(trainer.model), parameters, load.cohort)
+    chunk = best(kind, layers_of(trainer.model), parameters, load.cohort, _costs(scenario))
     if chunk is None and runtime.vectorize == "auto" and not runtime.compile:
         return EngineChoice(loop)
     reason = obstacle(trainer)
@@ -95,7 +98,21 @@ def recorded(scenario: Scenario, engine: Engine) -> Scenario:
     chosen: dict[str, Any] = {"vectorize": engine.together, "compile": engine.kind == "compiled"}
     if engine.together:
         chosen["chunk"] = engine.chunk
+    if scenario.runtime.costs is not None:
+        chosen["costs"] = digest(scenario.runtime.costs)
     return scenario.model_copy(update={"runtime": scenario.runtime.model_copy(update=chosen)})
+
+
+def _costs(scenario: Scenario) -> Sequence[Cost]:
+    runtime = scenario.runtime
+    if runtime.costs is None:
+        return COSTS
+    if runtime.costs.startswith(HASH) and "auto" in (runtime.vectorize, runtime.chunk):
+        raise UsageError(
+            f"runtime.costs is {runtime.costs}, the hash of a file that has chosen an engine; give the file "
+            "itself, or runtime.vectorize and runtime.chunk."
+        )
+    return read_costs(runtime.costs)
 
 
 def one_by_one(scenario: Scenario) -> Scenario:

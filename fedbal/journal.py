@@ -13,6 +13,7 @@ from flwr.app import RecordDict
 from fedbal import checkpoint
 from fedbal.checkpoint import Snapshot
 from fedbal.fingerprints import chain
+from fedbal.grid.state import ClientStates
 from fedbal.measures.base import ClientResult
 from fedbal.observer import Observer
 from fedbal.population import Population
@@ -42,6 +43,8 @@ class Totals:
     diverged: bool = False
     class_counts: list[int] | None = None
     """Training samples of each class over all clients, if a loss asks for them."""
+    reduced: int | None = None
+    """Fewest clients that were trained at once because a device was full."""
 
     def add(self, row: Mapping[str, Any], arrays: Arrays, headline: str = "balanced_accuracy") -> None:
         """Take a round's row into account; the best round is the one with the highest ``headline``."""
@@ -98,7 +101,7 @@ class Journal:
         arrays: Arrays,
         *,
         strategy: Mapping[str, np.ndarray[Any, Any]],
-        clients_state: Mapping[int, RecordDict],
+        clients_state: Mapping[int, RecordDict] | ClientStates,
         cohort: Sequence[int],
         batches: Sequence[int],
         started: float,

@@ -230,7 +230,7 @@ class RoundLoop:
                 rows,
                 following,
                 strategy=state_of(self._strategy),
-                clients_state=self._grid.states.snapshot() if isinstance(self._grid, VirtualGrid) else {},
+                clients_state=self._grid.states if isinstance(self._grid, VirtualGrid) else {},
                 cohort=clients,
                 batches=fingerprints.batch_keys(self._seed, server_round, keys),
                 started=started,
@@ -241,6 +241,9 @@ class RoundLoop:
         """Return what the grid has to say about its machines, once."""
         if not isinstance(self._grid, VirtualGrid):
             return []
+        if self._grid.reduced is not None:
+            before = self._journal.totals.reduced
+            self._journal.totals.reduced = min(self._grid.reduced, before or self._grid.reduced)
         notes, self._grid.notes = self._grid.notes, []
         return notes
 
@@ -283,10 +286,12 @@ class RoundLoop:
         """Return who evaluates this round: the testers, or those in the cohort, and the unseen clients."""
         if not self._schedule.evaluates(server_round):
             return []
-        testers = set(self._population.testers)
         if self._schedule.cohort_evaluates:
-            testers &= set(cohort)
-        return sorted(testers | self._population.unseen)
+            # Never a set of all testers: there may be a million of them.
+            testers = [node for node in cohort if self._population.tests(node)]
+        else:
+            testers = list(self._population.testers)
+        return sorted({*testers, *self._population.unseen})
 
     def _client_scores(
         self, server_round: int, testers: Sequence[int], record: ArrayRecord

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,3 +36,8 @@ class Population:
     keys: Callable[[int], str]
     samples: NDArray[np.int64]
     unseen: frozenset[int] = frozenset()
+
+    def tests(self, node: int) -> bool:
+        """Tell whether a client evaluates."""
+        position = bisect_left(self.testers, node)
+        return position < len(self.testers) and self.testers[position] == node

@@ -1,57 +1,55 @@
-"""Flower records at rest: arrays as safetensors, everything else as JSON; nothing is ever unpickled."""
+"""Flower records at rest: arrays as safetensors behind a JSON head, everything else in it; nothing is unpickled."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from fedbal.protocol import to_arrays, to_record
 
 _KINDS = {"config": ConfigRecord, "metric": MetricRecord}
+_HEAD = 8
+"""Bytes of the head's length, little-endian."""
 
 
-def save_record_dicts(directory: Path, records: Mapping[int, RecordDict]) -> None:
-    """Write record dictionaries by integer key as ``records.safetensors`` and ``records.json``."""
+def to_bytes(content: RecordDict) -> bytes:
+    """Encode a record dictionary: length of the head, the head as JSON, the arrays as safetensors."""
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     index: list[dict[str, Any]] = []
-    for key, content in sorted(records.items()):
-        for name, record in content.items():
-            entry: dict[str, Any] = {"key": key, "record": name}
-            if isinstance(record, ArrayRecord):
-                arrays = to_arrays(record)
-                entry |= {"kind": "array", "names": list(arrays), "start": len(tensors)}
-                for value in arrays.values():
-                    tensors[f"{len(tensors):08d}"] = np.asarray(value, order="C")
-            else:
-                kind = "config" if isinstance(record, ConfigRecord) else "metric"
-                entry |= {"kind": kind, "values": {field: _plain(value) for field, value in record.items()}}
-            index.append(entry)
-    (directory / "records.safetensors").write_bytes(save_arrays(tensors))
-    (directory / "records.json").write_text(json.dumps(index))
+    for name, record in content.items():
+        entry: dict[str, Any] = {"record": name}
+        if isinstance(record, ArrayRecord):
+            arrays = to_arrays(record)
+            entry |= {"kind": "array", "names": list(arrays), "start": len(tensors)}
+            for value in arrays.values():
+                tensors[f"{len(tensors):08d}"] = np.asarray(value, order="C")
+        else:
+            kind = "config" if isinstance(record, ConfigRecord) else "metric"
+            entry |= {"kind": kind, "values": {field: _plain(value) for field, value in record.items()}}
+        index.append(entry)
+    head = json.dumps(index).encode()
+    return len(head).to_bytes(_HEAD, "little") + head + save_arrays(tensors)
 
 
-def load_record_dicts(directory: Path) -> dict[int, RecordDict]:
-    """Read what :func:`save_record_dicts` wrote."""
-    tensors = load_file(directory / "records.safetensors")
-    contents: dict[int, RecordDict] = {}
-    for entry in json.loads((directory / "records.json").read_text()):
-        content = contents.setdefault(int(entry["key"]), RecordDict())
+def from_bytes(data: bytes) -> RecordDict:
+    """Decode what :func:`to_bytes` made."""
+    start = _HEAD + int.from_bytes(data[:_HEAD], "little")
+    tensors = load_arrays(data[start:])
+    content = RecordDict()
+    for entry in json.loads(data[_HEAD:start]):
         if entry["kind"] == "array":
-            start = int(entry["start"])
-            names = enumerate(entry["names"], start)
+            names = enumerate(entry["names"], int(entry["start"]))
             content[entry["record"]] = to_record({name: tensors[f"{i:08d}"] for i, name in names})
         else:
             values = {field: _restore(value) for field, value in entry["values"].items()}
             content[entry["record"]] = _KINDS[entry["kind"]](values)
-    return contents
+    return content
 
 
 def _plain(value: Any) -> Any:

@@ -134,8 +134,8 @@ def _build(
 ) -> Scenario:
     for text in overrides:
         _overrides.apply(document, text)
-    for block in ("data", "pretrained"):
-        _absolute_path(document, block, base, shipped_file)
+    for block, key in (("data", "path"), ("pretrained", "path"), ("runtime", "costs")):
+        _absolute_path(document, block, key, base, shipped_file)
     scenario = None
     try:
         scenario = Scenario.model_validate(document.value, context={"base": str(base)})
@@ -172,8 +172,8 @@ def _check_keys_of_every_dataset(document: Document) -> None:
         document.problems.extend(problem for problem in found if problem.location[:1] == ("data",))
 
 
-def _absolute_path(document: Document, block: str, base: Path, shipped_file: bool) -> None:
-    """Make the ``path`` of a block mean the same from every folder.
+def _absolute_path(document: Document, block: str, key: str, base: Path, shipped_file: bool) -> None:
+    """Make the path of a block mean the same from every folder.
 
     A file names data beside itself, a command line names data from the current folder; a shipped scenario
     whose data are not shipped means the user's current folder.
@@ -181,20 +181,20 @@ def _absolute_path(document: Document, block: str, base: Path, shipped_file: boo
     data = document.value.get(block) if isinstance(document.value, dict) else None
     if not isinstance(data, dict):
         return
-    given = data.get("path")
-    if not isinstance(given, str) or not given:
+    given = data.get(key)
+    if not isinstance(given, str) or not given or (key == "costs" and given.startswith("sha256:")):
         return
     places = [base, Path.cwd()]
-    if document.mark((block, "path")).startswith("--set"):
+    if document.mark((block, key)).startswith("--set"):
         places = [Path.cwd(), base]
     try:
         candidates = [(place / Path(given).expanduser()).resolve() for place in places]
         if data.get("dataset") == "huggingface" and not any(path.exists() for path in candidates):
             return  # A name on the hub.
         fallback = candidates[1] if shipped_file and places[0] == base else candidates[0]
-        data["path"] = str(next((path for path in candidates if path.exists()), fallback))
+        data[key] = str(next((path for path in candidates if path.exists()), fallback))
     except (OSError, ValueError, RuntimeError) as error:
-        location = (block, "path")
+        location = (block, key)
         message = f"got {show(given)}; no usable path ({error}); correct it."
         document.problems.append(Problem(document.mark(location), location, message))
 

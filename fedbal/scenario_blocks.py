@@ -248,11 +248,13 @@ class RuntimeBlock(Params):
     )
     threads: Count = Field(1, description="torch threads a worker, >= 1; other numbers give other bytes.")
     num_cpus: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPUs a worker, > 0, as in Ray.")
-    num_gpus: Annotated[float, Field(ge=0.0)] = Field(
-        0.0, description="GPUs a worker, >= 0, as in Ray; 0.25 puts four workers on one."
+    num_gpus: Literal["auto"] | Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="GPUs a worker, >= 0, as in Ray; 0.25 puts four workers on one; auto: as many as fit, by the "
+        "measured memory of one step.",
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N; auto is cuda when num_gpus > 0."
+        "auto", description="auto, cpu, cuda or cuda:N; auto is cuda unless num_gpus is 0."
     )
     vectorize: Literal["auto"] | bool = Field(
         "auto",
@@ -266,6 +268,11 @@ class RuntimeBlock(Params):
         False,
         description="Compile the step of the clients that are trained at once; pays in long runs of small models "
         "and needs a C++ compiler.",
+    )
+    costs: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Table of costs of this machine, written by fedbal calibrate, by which vectorize and chunk are "
+        "chosen where they are auto; left out: the one that comes with fedbal. A run records its hash.",
     )
     precision: Literal["fp32", "tf32", "bf16"] = Field(
         "fp32",

@@ -18,7 +18,7 @@ from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
 from fedbal.observer import Observer, Silent
-from fedbal.results import SCENARIO, RunDirectory, RunReader, require_empty
+from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, require_empty
 from fedbal.scenario import Scenario, load
 
 if TYPE_CHECKING:
@@ -175,9 +175,11 @@ def _execute(
         with grid:
             directory = RunDirectory(path, resume=before is not None)
             try:
+                grid.states.keep_in(path / STATES)
                 resuming = before is not None
                 summary = drive(scenario, assembly, grid, directory, signals, observer, resuming=resuming)
             finally:
+                grid.states.close()
                 directory.close()
     return RunResult(path, summary)
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from fedbal.protocol import Arrays
 
 BLOCKS = 32
-ROWS_AT_ONCE = 1 << 20
-"""Numbers that are held in float64 at a time (8 MiB), but at least one model's array."""
+ROWS_AT_ONCE = 1 << 16
+"""Numbers that are held in float64 at a time (512 KiB, a processor's cache), but at least one model."""
 
 Sums = dict[str, NDArray[np.float64]]
 """Float64 sums by the name of the array."""

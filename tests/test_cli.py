@@ -87,7 +87,7 @@ def test_version() -> None:
     assert (done.exit_code, done.stdout) == (0, f"fedbal {fedbal.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "partition", "list", "show", "schema"])
+@pytest.mark.parametrize("command", ["run", "validate", "partition", "list", "show", "schema", "calibrate"])
 def test_help_teaches_by_example(command: str) -> None:
     assert command in call("--help").stdout
     text = call(command, "--help").stdout

@@ -17,6 +17,7 @@ from fedbal.data import federation as federations
 from fedbal.data.dataset import Dataset
 from fedbal.data.federation import Federation, Shards
 from fedbal.data.partitions.base import numbered
+from fedbal.population import Population
 from fedbal.results import RunReader
 from fedbal.simulation import run
 from tests.scenarios import digits
@@ -117,3 +118,22 @@ def test_with_many_clients_the_description_lists_a_sample(tmp_path, monkeypatch)
     for name, counts in zip(stored["clients"], stored["counts"], strict=True):
         assert [int(rows[name][f"class_{label}"]) for label in "abc"] == counts
     assert {row["client"] for row in RunReader(out).clients()} <= set(rows)
+
+
+def test_who_evaluates_is_found_without_listing_everyone():
+    testers = range(2, 2_000_002, 2)
+    population = Population(testers, testers, int, str, np.zeros(0, np.int64))
+    assert [node for node in (1, 2, 3, 4, 1_999_999, 2_000_000, 2_000_002) if population.tests(node)] == [
+        2,
+        4,
+        2_000_000,
+    ]
+
+
+def test_many_evaluating_clients_are_pointed_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("fedbal.assembly.MANY_TESTERS", 5)
+    changes = ("rounds=1", "data.client_test=0.2")
+    notes = run(digits(*changes), tmp_path / "all").summary["notes"]
+    assert any("clients evaluate in every evaluated round" in note for note in notes)
+    notes = run(digits(*changes, "evaluation.clients=cohort"), tmp_path / "cohort").summary["notes"]
+    assert not any("clients evaluate in every evaluated round" in note for note in notes)

@@ -200,7 +200,7 @@ ADDED: list[tuple[str, str, str]] = [
     ("runtime: {backend: dask}", "runtime.backend", "got dask; one of auto, inprocess, ray"),
     ("runtime: {workers: 0}", "runtime.workers", "got 0; auto or an integer >= 1"),
     ("runtime: {device: gpu}", "runtime.device", "got gpu; text is needed (auto, cpu, cuda or cuda:N"),
-    ("runtime: {num_gpus: -1}", "runtime.num_gpus", "got -1; a number >= 0"),
+    ("runtime: {num_gpus: -1}", "runtime.num_gpus", "got -1; auto or a number >= 0"),
     ("runtime: {address: null}", "runtime.address", "got null"),
     ("zoo: {a: 1}", "zoo", "unknown key; allowed here: name, seed, rounds"),
     ("rounds: 4", "rounds", "given twice, in line 2 and in line 7; delete one of them."),

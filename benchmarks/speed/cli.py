@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -74,6 +75,7 @@ def _command(given: argparse.Namespace) -> None:
         raise UsageError(
             f"--row {unknown[0]!r} is no row of these cases; there are: {', '.join(sorted(known))}."
         )
+    end_on_sigterm()
     options = Options(repeats, given.cache.resolve(), tuple(given.row))
     content = run_cases([quick(case) for case in chosen] if given.quick else chosen, options)
     content["quick"] = given.quick
@@ -81,6 +83,11 @@ def _command(given: argparse.Namespace) -> None:
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the program as Ctrl-C does: after the processes of the running row."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def run_cases(cases: Sequence[Case], options: Options) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.cases import Case
-from benchmarks.speed.cli import run_cases
+from benchmarks.speed.cli import end_on_sigterm, run_cases
 from benchmarks.speed.report import Numbers, Target, Value, ratio
 from benchmarks.speed.rows import Row, own_row, peer_row
 from benchmarks.speed.runner import Options
@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [case for case in cases(shares, gpu) if not given.case or case.name in given.case]
     repeats = given.repeats or (1 if given.tiny else 5)
     options = Options(repeats, given.cache.resolve(), tuple(given.row), "cuda" if gpu else "cpu")
+    end_on_sigterm()
     content = run_cases([tiny(case) for case in chosen] if given.tiny else chosen, options)
     content["quick"] = given.tiny
     print(text(content, targets=targets()), end="")

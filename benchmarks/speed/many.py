@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -43,11 +42,17 @@ def one_by_one(folder: Path) -> list[dict[str, Any]]:
 
 def sweep(folder: Path) -> list[dict[str, Any]]:
     """Run every rule with every seed as one sweep."""
+    from fedbal.errors import RunError
     from fedbal.scenario import load
+    from fedbal.sweep import FailedRun, run_many
 
     scenarios = [load("quickstart", [f"strategy={rule}", f"seed={seed}"]) for rule in RULES for seed in SEEDS]
-    results = import_module("fedbal.sweep").run_many(scenarios, folder)
-    return [result.summary for result in results]
+    summaries = []
+    for result in run_many(scenarios, folder / "sweep"):
+        if isinstance(result, FailedRun):
+            raise RunError(result.reason)
+        summaries.append(result.summary)
+    return summaries
 
 
 if __name__ == "__main__":

@@ -116,6 +116,6 @@ FLOWER = peer_row(
     needs=["ray"],
     choices=(("--num-cpus", "1"), ("--num-cpus", "0.5"), ("--num-cpus", "2")),
 )
-SWEEP = Row("fedbal sweep", ("benchmarks.speed.many", "sweep"), needs=("fedbal.sweep",))
+SWEEP = Row("fedbal sweep", ("benchmarks.speed.many", "sweep"), workers=2, needs=("fedbal.sweep",))
 ONE_BY_ONE = Row("fedbal run, one by one", ("benchmarks.speed.many", "one-by-one"), scale=5.0)
 """Six runs, one of each rule, stand for thirty."""

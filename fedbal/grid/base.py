@@ -42,6 +42,8 @@ class VirtualGrid(Grid):
         Node id to the wall time of its latest message among those that were pushed together last.
     notes : list of str
         What a user should know about the machines, in order; whoever reads them may clear them.
+    reduced : int, optional
+        Fewest clients that a worker trains at once since its device was full; None: none ever was.
     """
 
     def __init__(self, directory: NodeDirectory, nodes: Sequence[int], chunks: Chunks | None = None) -> None:
@@ -50,6 +52,7 @@ class VirtualGrid(Grid):
         self.states = ClientStates()
         self.seconds: dict[int, float] = {}
         self.notes: list[str] = []
+        self.reduced: int | None = None
         self._nodes = nodes
         self._chunks = chunks
         self._run = flower.empty_run()
@@ -91,6 +94,17 @@ class VirtualGrid(Grid):
 
     def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
         """Remember what the clients' work took, if placement depends on it."""
+
+    def reduce(self, chunk: int | None) -> None:
+        """Remember that a worker trains at most ``chunk`` clients at once, and say so once; None: as planned."""
+        if chunk is None or (self.reduced is not None and self.reduced <= chunk):
+            return
+        if self.reduced is None:
+            self.notes.append(
+                "a device ran out of memory; fewer clients were trained at once from there on, so that bytes may "
+                "differ from those of a run on a larger one: lower runtime.chunk for runs that repeat exactly"
+            )
+        self.reduced = chunk
 
     def close(self) -> None:
         """Let workers go."""
@@ -154,6 +168,7 @@ class VirtualGrid(Grid):
         replies = []
         for message, task, outcome in zip(messages, tasks, self.execute(tasks, payloads), strict=True):
             self.seconds[task.node] = outcome.seconds
+            self.reduce(outcome.reduced)
             self.states.put(task.node, outcome.state)
             if outcome.content is not None:
                 replies.append(Message(outcome.content, reply_to=message))

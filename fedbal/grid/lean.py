@@ -70,6 +70,8 @@ class Trained(NamedTuple):
     parts: list[StackedPart]
     states: dict[int, RecordDict]
     """Client states after training, of clients that have any."""
+    reduced: int | None = None
+    """Clients that the worker trains at once since its device was full; None: it never was."""
 
 
 class ChunkSums(NamedTuple):
@@ -124,7 +126,7 @@ class CohortWorker:
             self._current = to_arrays(record)
         else:
             trained.parts.append(everyone.part())
-        return trained
+        return trained._replace(reduced=self._app.memory.chunk)
 
     def sums(self, chunks: Sequence[int], weights: Mapping[int, float]) -> dict[int, ChunkSums]:
         """Return the weighted sums of kept chunks, of those that have a client with a weight."""

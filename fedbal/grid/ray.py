@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, MessageType
@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from clients.app import TrainingApp
+from clients.memory import DeviceFull
 from fedbal.errors import RunError, UsageError
 from fedbal.fingerprints import of_code
 from fedbal.grid import flower
@@ -32,11 +33,15 @@ from fedbal.protocol import LOCAL_WORK, config_of
 from strategies.order import CohortOrder
 from strategies.stacked import StackedReplies
 
+if TYPE_CHECKING:
+    from fedbal.gpu_memory import Measured
+
 PACKAGES = ("fedbal", "strategies", "clients")
 ATTEMPTS = 3
 READY_SECONDS = 120.0
 CHECK_SECONDS = 1.0
 CONNECT_SECONDS = 10.0
+RELEASE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -103,8 +108,10 @@ class RayGrid(VirtualGrid):
         Clients of a round.
     workers : int, optional
         None: as many as fit.
-    num_cpus, num_gpus : float
+    num_cpus : float
         Per worker, as in Ray; fractions allowed.
+    num_gpus : float or callable
+        As ``num_cpus``; or what measures, in a process with a card to itself, the memory that decides.
     threads : int
         Torch threads per worker.
     address : str, optional
@@ -130,7 +137,7 @@ class RayGrid(VirtualGrid):
         cohort: int,
         workers: int | None = None,
         num_cpus: float = 1.0,
-        num_gpus: float = 0.0,
+        num_gpus: float | Callable[[], Measured] = 0.0,
         threads: int = 1,
         address: str | None = None,
         chunks: Chunks | None = None,
@@ -138,7 +145,6 @@ class RayGrid(VirtualGrid):
         super().__init__(directory, nodes, chunks)
         self._ray = import_ray()
         self._costs = Costs(costs)
-        self._shares = (num_cpus, num_gpus)
         self._own_cluster = start(self._ray, address)
         self.replaced = 0
         self._closed = False
@@ -146,7 +152,11 @@ class RayGrid(VirtualGrid):
         self._thread = ThreadPoolExecutor(1, "fedbal-ray")
         self._models: list[Any] = []
         self._holders: list[Any] = []
+        self._again: list[Any] = []
         try:
+            if callable(num_gpus):
+                num_gpus = self._measured(num_cpus, num_gpus)
+            self._shares = (num_cpus, num_gpus)
             self.workers = fit_workers(workers, num_cpus, num_gpus, cohort, self._ray.cluster_resources())
             if workers is None and address is not None:
                 self.workers = max(1, min(self.workers, self._room()))
@@ -158,6 +168,24 @@ class RayGrid(VirtualGrid):
         except BaseException:
             self.close()
             raise
+
+    def _measured(self, num_cpus: float, measure: Callable[[], Measured]) -> float:
+        """Let a process with a whole card measure what a worker needs, and return the share of one."""
+        fit_workers(1, num_cpus, 1.0, 1, self._ray.cluster_resources())
+        task = self._ray.remote(num_cpus=num_cpus, num_gpus=1, max_calls=1)(measure_alone)
+        try:
+            found: Measured = self._apart(lambda: self._ray.get(task.remote(measure), timeout=READY_SECONDS))
+        except self._ray.exceptions.GetTimeoutError as error:
+            raise RunError(
+                f"runtime.num_gpus is auto and no card was free to measure on in {READY_SECONDS:g} s; other Ray "
+                "jobs may hold them: wait for them, or give the share as a number."
+            ) from error
+        except self._ray.exceptions.RayTaskError as error:
+            raise RunError(
+                f"runtime.num_gpus is auto and measuring a step failed: {error.cause}; give the share as a number."
+            ) from error
+        self.notes.append(found.note)
+        return found.share
 
     def execute(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
         """Place the tasks on the workers and gather their outcomes."""
@@ -261,14 +289,16 @@ class RayGrid(VirtualGrid):
 
     @property
     def _lost(self) -> tuple[type[Exception], ...]:
-        """What Ray raises when a worker died, or the machine that kept its answer."""
+        """What Ray raises when a worker died, the machine that kept its answer, or its device was full."""
         errors = self._ray.exceptions
-        return (errors.RayActorError, errors.ObjectLostError)
+        return (errors.RayActorError, errors.ObjectLostError, DeviceFull)
 
     def _instead(self, worker: Any, attempt: int, error: Exception) -> Any:
         """Return who does the work of a worker that was lost."""
         if self._closed:
             raise error
+        if isinstance(error, DeviceFull):
+            return self._fewer(worker, attempt, error)
         if attempt >= ATTEMPTS:
             raise RunError(f"a Ray worker died {ATTEMPTS} times on the same clients: {error}") from error
         if worker not in self._pool:
@@ -290,6 +320,27 @@ class RayGrid(VirtualGrid):
                 "no Ray node is left with room for a worker; go on with `fedbal run --resume` once there is one."
             ) from error
         self.notes.append(f"Ray has no room left for a lost worker; {self.workers} worker(s) go on")
+        return self._pool[attempt % len(self._pool)]
+
+    def _fewer(self, worker: Any, attempt: int, error: DeviceFull) -> Any:
+        """Let a worker go that found its device full, so that those who share it have its memory."""
+        if worker in self._pool:
+            if worker in self._again:
+                # Another worker has gone since this one was asked.
+                self._again.remove(worker)
+                return worker
+            if len(self._pool) == 1 or self._shares[1] >= 1:
+                raise DeviceFull(str(error.args[0])) from None
+            self._ray.kill(worker)
+            self._pool.remove(worker)
+            self.workers = len(self._pool)
+            self.notes.append(
+                f"a device ran out of memory with one client a worker; {self.workers} worker(s) go on, with the "
+                "same result"
+            )
+            self._again = list(self._pool)
+            # A process gives its memory back a moment after its end.
+            time.sleep(RELEASE_SECONDS)
         return self._pool[attempt % len(self._pool)]
 
     def _starts(self, worker: Any) -> bool:
@@ -325,6 +376,11 @@ class RayGrid(VirtualGrid):
             raise RunError(f"a Ray worker could not start: {error.cause}") from error
         except self._ray.exceptions.RayActorError as error:
             raise RunError(f"a Ray worker could not start: {error}") from error
+
+
+def measure_alone(measure: Callable[[], Measured]) -> Measured:
+    """Measure; a function with a name, as Ray shows it."""
+    return measure()
 
 
 def import_ray() -> Any:

@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 
 from clients.app import TrainingApp
 from clients.jobs import TrainReply, to_content
+from clients.memory import OUT_OF_MEMORY, DeviceFull
 from fedbal.grid import flower
 from fedbal.protocol import CLIENT_KEY, copy_content
 
@@ -60,6 +61,8 @@ class Outcome:
         The client's state after the message; after an error the one before it.
     seconds : float
         Wall time.
+    reduced : int, optional
+        Clients that the worker trains at once since its device was full; None: it never was.
     """
 
     node: int
@@ -67,6 +70,7 @@ class Outcome:
     error: tuple[int, str] | None
     state: RecordDict
     seconds: float
+    reduced: int | None = None
 
 
 FIRST_NODE = 2
@@ -128,6 +132,11 @@ class Runner:
         """Call the ClientApp on one message.
 
         Whatever the client raises becomes an error reply; its state is then the one before the message.
+
+        Raises
+        ------
+        DeviceFull
+            The device has no memory for the client.
         """
         started = time.perf_counter()
         context = self._context(task)
@@ -143,6 +152,8 @@ class Runner:
             return self._failed(task, (NO_REPLY, f"{type(error).__name__}: {error}"), started)
         if reply.has_error():
             failure: Error = reply.error
+            if failure.code == OUT_OF_MEMORY:
+                raise DeviceFull(failure.reason or "")
             return self._failed(task, (failure.code, failure.reason or ""), started)
         return Outcome(task.node, reply.content, None, context.state, time.perf_counter() - started)
 
@@ -160,7 +171,7 @@ class Runner:
         for task, (_, context), answer in zip(tasks, asked, app.train_chunk(asked), strict=True):
             outcomes.append(self._outcome(task, context, answer, started))
         share = (time.perf_counter() - started) / len(tasks)
-        return [replace(outcome, seconds=share) for outcome in outcomes]
+        return [replace(outcome, seconds=share, reduced=app.memory.chunk) for outcome in outcomes]
 
     def _outcome(
         self, task: Task, context: Context, answer: TrainReply | Exception | SystemExit, started: float
