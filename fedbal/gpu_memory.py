@@ -130,7 +130,7 @@ def one_step(clients: VirtualClients) -> None:
     pool = members[0].train.pool
     rows = np.arange(min(EVALUATED, len(pool.y)))
     state = {name: value.detach() for name, value in trainer.model.state_dict().items()}
-    evaluate(trainer.model, state, Split(pool, rows), trainer.num_classes)
+    evaluate(trainer.model, state, Split(pool, rows), trainer.measures)
 
 
 def _step(trainer: Trainer, members: list[ClientData], content: RecordDict, engine: Engine) -> None:
