@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ import torch
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """Without it cuBLAS may sum in another order from call to call."""
+COMPILER = "torch._inductor.config"
+COMPILER_VARIABLE = "TORCHINDUCTOR_DETERMINISTIC"
+"""What torch's compiler reads when it is imported."""
 
 
 def pin(threads: int) -> None:
@@ -40,18 +44,36 @@ def prepare(device: str, precision: str) -> None:
     if device.startswith("cuda"):
         os.environ.setdefault(WORKSPACE, ":4096:8")
         # Where there is no deterministic kernel torch says so and goes on.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        choose_kernels("warn")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def choose_kernels(mode: int | str) -> None:
+    """Ask for deterministic kernels, in the modes of ``torch.set_deterministic_debug_mode``.
+
+    That is the switch of ``torch.use_deterministic_algorithms``, which also tells torch's compiler and imports it to
+    that end, for about a second. Here the compiler learns of it when it is there, or once something imports it.
+    """
+    torch.set_deterministic_debug_mode(mode)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    compiler = sys.modules.get(COMPILER)
+    if compiler is not None:
+        compiler.deterministic = deterministic  # type: ignore[attr-defined]
+    elif deterministic:
+        os.environ[COMPILER_VARIABLE] = "1"
+    else:
+        os.environ.pop(COMPILER_VARIABLE, None)
 
 
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
     """Pin for the time of a run; what the caller had set comes back afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     pin(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        if torch.get_deterministic_debug_mode() != before[1]:
+            choose_kernels(before[1])
         allow_tf32(False)
