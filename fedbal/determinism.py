@@ -51,8 +51,8 @@ def prepare(device: str, precision: str) -> None:
 def choose_kernels(mode: int | str) -> None:
     """Ask for deterministic kernels, in the modes of ``torch.set_deterministic_debug_mode``.
 
-    That is the switch of ``torch.use_deterministic_algorithms``, which also tells torch's compiler and imports it to
-    that end, for about a second. Here the compiler learns of it when it is there, or once something imports it.
+    That is the switch of ``torch.use_deterministic_algorithms``, which also tells torch's compiler and imports it
+    to that end, for about a second. Here the compiler learns of it when it is there, or once something imports it.
     """
     torch.set_deterministic_debug_mode(mode)
     deterministic = torch.are_deterministic_algorithms_enabled()
