@@ -320,7 +320,7 @@ STUDY = Study(
             settings=("skew", "partial", "tail", "uneven"),
             arms=tuple(arm.name for arm in TUNED),
         ),
-        "cpu": Size("two cores, about 20 minutes", tuple(range(10)), arms=tuple(arm.name for arm in ARMS)),
+        "cpu": Size("two cores, about 15 minutes", tuple(range(7)), arms=tuple(arm.name for arm in ARMS)),
         "full": Size(
             "10 000 images of Fashion-MNIST and the small CNN, for a machine with many cores",
             tuple(range(7)),

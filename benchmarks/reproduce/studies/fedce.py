@@ -112,8 +112,8 @@ STUDY = Study(
             arms=("fedavg", "fedce", "uniform"),
         ),
         "cpu": Size(
-            "about 20 minutes on two cores; 4 000 images, 15 rounds; 300 masks, 8 rounds",
-            tuple(range(10)),
+            "about 15 minutes on two cores; 4 000 images, 15 rounds; 300 masks, 8 rounds",
+            tuple(range(7)),
             by_setting={"sites": ("rounds=15", "data.train_rows=4000"), "blobs": ("rounds=8",)},
         ),
         "full": Size(
