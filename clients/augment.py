@@ -6,7 +6,9 @@ for image recognition", CVPR 2016, section 4.2, train on CIFAR with.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,15 @@ from fedbal.seeding import stream
 
 FLIP = 0.5
 """Probability that an image is mirrored."""
+
+
+class Changes(NamedTuple):
+    """What was drawn for a batch of b images."""
+
+    shifts: Tensor | None
+    """Row and column where each crop starts, (b, 2), int64."""
+    mirrored: Tensor | None
+    """Whether each image is mirrored, (b,), bool."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,32 @@ class Augmentation:
 
     def __call__(self, x: Tensor, generator: np.random.Generator) -> Tensor:
         """Return the batch (b, channels, height, width) augmented, every image by its own draw."""
-        if self.crop_padding:
-            shifts = generator.integers(0, 2 * self.crop_padding + 1, (len(x), 2))
-            x = crop(x, torch.from_numpy(shifts).to(x.device), self.crop_padding)
-        if self.horizontal_flip:
-            mirrored = torch.from_numpy(generator.random(len(x)) < FLIP).to(x.device)
-            x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        return self.apply(x, next(self.changes([len(x)], generator, x.device)))
+
+    def changes(
+        self, sizes: Sequence[int], generator: np.random.Generator, device: torch.device
+    ) -> Iterator[Changes]:
+        """Draw for batches of these sizes, one after the other; the draws go to the device once, all together."""
+        shifts, mirrored = [], []
+        for size in sizes:
+            if self.crop_padding:
+                shifts.append(generator.integers(0, 2 * self.crop_padding + 1, (size, 2)))
+            if self.horizontal_flip:
+                mirrored.append(generator.random(size) < FLIP)
+        columns = [
+            torch.split(torch.from_numpy(np.concatenate(drawn)).to(device), list(sizes))
+            if drawn
+            else [None] * len(sizes)
+            for drawn in (shifts, mirrored)
+        ]
+        return (Changes(*each) for each in zip(*columns, strict=True))
+
+    def apply(self, x: Tensor, changes: Changes) -> Tensor:
+        """Return the batch with its changes."""
+        if changes.shifts is not None:
+            x = crop(x, changes.shifts, self.crop_padding)
+        if changes.mirrored is not None:
+            x = torch.where(changes.mirrored[:, None, None, None], x.flip(-1), x)
         return x
 
 

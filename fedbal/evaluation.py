@@ -55,9 +55,10 @@ class GlobalTest:
         parts = []
         for scores, labels in predict(self.model, state, self.split):
             loss += nn.functional.cross_entropy(scores, labels, reduction="sum").to(torch.float64)
-            parts.append((scores.cpu(), labels.cpu()))
+            parts.append((scores, labels))
         if parts:
-            logits, truth = (torch.cat(column) for column in zip(*parts, strict=True))
+            # On a device everything waits there until here.
+            logits, truth = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
         confusion = Confusion.of(truth, logits.argmax(1), classes, float(loss))
         numbers = global_numbers(confusion, logits.numpy(), truth.numpy(), self.groups)
         if self.posthoc is not None:

@@ -132,3 +132,15 @@ def test_what_is_no_image_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"client\.augment\.crop_padding: got -1"):
         digits("client.augment.crop_padding=-1")
     assert np.all([not (tmp_path / name).exists() for name in ("flat", "small")])
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(2, True), Augmentation(2), Augmentation(0, True)])
+def test_drawing_ahead_draws_the_same(augmentation):
+    images = torch.arange(9 * 3 * 6 * 6, dtype=torch.float32).reshape(9, 3, 6, 6)
+    one = stream(0, "ahead")
+    expected = [augmentation(part, one) for part in images.split([4, 4, 1])]
+    ahead = augmentation.changes([4, 4, 1], stream(0, "ahead"), images.device)
+    found = [
+        augmentation.apply(part, each) for part, each in zip(images.split([4, 4, 1]), ahead, strict=True)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

@@ -9,9 +9,8 @@ import torch
 
 from clients.cohort import train_alone
 from clients.functional import ModelFunction
-from clients.jobs import finish
 from clients.vectorized import train_together
-from tests.clients.cohorts import answers, distance, members, trainer
+from tests.clients.cohorts import answers, members, trainer
 
 
 def with_precision(precision, **options):
