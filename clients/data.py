@@ -71,6 +71,10 @@ class Pool:
         return x, y.index_select(0, rows)
 
 
+RowTransform = Callable[[Tensor, NDArray[np.int64]], Tensor]
+"""What changes a batch (b, ...) of the rows (b,) of a pool."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Some rows of a pool: one client's training, validation or test part.
@@ -89,8 +93,8 @@ class Split:
 
     pool: Pool
     rows: NDArray[np.int64]
-    shift: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
-    transform: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
+    shift: RowTransform | None = None
+    transform: RowTransform | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

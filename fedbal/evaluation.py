@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,17 @@ from fedbal.protocol import Arrays
 from fedbal.views import global_numbers
 
 
+class Scores(NamedTuple):
+    """What a model predicts for n rows."""
+
+    logits: NDArray[np.float32]
+    """(n, C)."""
+    truth: NDArray[np.int64]
+    """(n,)."""
+    loss: float
+    """Sum of the cross-entropies."""
+
+
 @dataclass(frozen=True)
 class GlobalTest:
     """The global test set and the model to evaluate on it.
@@ -38,32 +50,58 @@ class GlobalTest:
         Many, medium and few, by the global training counts.
     posthoc : float, optional
         Strength of a post-hoc logit adjustment to report beside the model's own predictions.
+    scorer : callable, optional
+        Who predicts the test rows with a model; None: this process does.
     """
 
     model: nn.Module
     split: Split
     groups: ClassGroups
     posthoc: float | None = None
+    scorer: Callable[[Arrays], Scores] | None = None
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
         """Return the metrics of a global model, the ``test`` object of a round."""
         classes = len(self.groups.counts)
-        device = self.split.pool.device
-        state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
-        logits, truth = torch.empty((0, classes)), torch.empty(0, dtype=torch.int64)
-        loss = torch.zeros((), dtype=torch.float64, device=device)
-        parts = []
-        for scores, labels in predict(self.model, state, self.split):
-            loss += nn.functional.cross_entropy(scores, labels, reduction="sum").to(torch.float64)
-            parts.append((scores, labels))
-        if parts:
-            # On a device everything waits there until here.
-            logits, truth = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-        confusion = Confusion.of(truth, logits.argmax(1), classes, float(loss))
-        numbers = global_numbers(confusion, logits.numpy(), truth.numpy(), self.groups)
+        scorer = self.scorer or partial(score, self.model, split=self.split, classes=classes)
+        found = scorer(arrays)
+        # What Ray hands over is read-only, and torch would warn.
+        logits = np.require(found.logits, requirements="W")
+        truth = np.require(found.truth, requirements="W")
+        predicted = torch.from_numpy(logits).argmax(1)
+        confusion = Confusion.of(torch.from_numpy(truth), predicted, classes, found.loss)
+        numbers = global_numbers(confusion, logits, truth, self.groups)
         if self.posthoc is not None:
-            numbers["posthoc"] = posthoc_numbers(logits.numpy(), truth.numpy(), self.groups, self.posthoc)
+            numbers["posthoc"] = posthoc_numbers(logits, truth, self.groups, self.posthoc)
         return numbers
+
+
+def score(model: nn.Module, arrays: Arrays, split: Split, classes: int) -> Scores:
+    """Predict a split in order, on the device where its rows are.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Structure, and the tensors that ``arrays`` lacks; on the same device.
+    arrays : Arrays
+        The model's tensors.
+    split : Split
+        Rows.
+    classes : int
+        Classes of the task.
+    """
+    device = split.pool.device
+    state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+    logits, truth = torch.empty((0, classes)), torch.empty(0, dtype=torch.int64)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    parts = []
+    for scores, labels in predict(model, state, split):
+        loss += nn.functional.cross_entropy(scores, labels, reduction="sum").to(torch.float64)
+        parts.append((scores, labels))
+    if parts:
+        # On a device everything waits there until here.
+        logits, truth = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    return Scores(logits.numpy(), truth.numpy(), float(loss))
 
 
 class Evaluated(NamedTuple):
