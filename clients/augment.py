@@ -6,7 +6,9 @@ for image recognition", CVPR 2016, section 4.2, train on CIFAR with.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,15 @@ from fedbal.seeding import stream
 
 FLIP = 0.5
 """Probability that an image is mirrored."""
+
+
+class Changes(NamedTuple):
+    """What was drawn for a batch of b images."""
+
+    shifts: Tensor | None
+    """Row and column where each crop starts, (b, 2), int64."""
+    mirrored: Tensor | None
+    """Whether each image is mirrored, (b,), bool."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +80,45 @@ class Augmentation:
 
     def __call__(self, x: Tensor, generator: np.random.Generator) -> Tensor:
         """Return the batch (b, channels, height, width) augmented, every image by its own draw."""
-        return self._moved((x,), generator)[0]
+        return self.apply(x, next(self.changes([len(x)], generator, x.device)))
 
     def rows(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return a batch and its targets augmented: labels (b,) stay, masks (b, height, width) move with images.
+        """Return a batch and its targets augmented, as in :meth:`apply_rows`."""
+        return self.apply_rows(x, y, next(self.changes([len(x)], generator, x.device)))
+
+    def changes(
+        self, sizes: Sequence[int], generator: np.random.Generator, device: torch.device
+    ) -> Iterator[Changes]:
+        """Draw for batches of these sizes, one after the other; the draws go to the device once, all together."""
+        shifts, mirrored = [], []
+        for size in sizes:
+            if self.crop_padding:
+                shifts.append(generator.integers(0, 2 * self.crop_padding + 1, (size, 2)))
+            if self.horizontal_flip:
+                mirrored.append(generator.random(size) < FLIP)
+        columns = [
+            torch.split(torch.from_numpy(np.concatenate(drawn)).to(device), list(sizes))
+            if drawn
+            else [None] * len(sizes)
+            for drawn in (shifts, mirrored)
+        ]
+        return (Changes(*each) for each in zip(*columns, strict=True))
+
+    def apply(self, x: Tensor, changes: Changes) -> Tensor:
+        """Return the batch with its changes."""
+        if changes.shifts is not None:
+            x = crop(x, changes.shifts, self.crop_padding)
+        if changes.mirrored is not None:
+            x = torch.where(changes.mirrored[:, None, None, None], x.flip(-1), x)
+        return x
+
+    def apply_rows(self, x: Tensor, y: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+        """Return a batch and its targets changed: labels (b,) stay, masks (b, height, width) move with images.
 
         Outside of a mask is background, class 0.
         """
-        if y.ndim == 1 or not self.active:
-            return self(x, generator), y
-        x, masks = self._moved((x, y[:, None]), generator)
-        return x, masks[:, 0]
-
-    def _moved(self, stacks: tuple[Tensor, ...], generator: np.random.Generator) -> tuple[Tensor, ...]:
-        """Crop and mirror several stacks (b, c, height, width) alike, every image by its own draw."""
-        n, device = len(stacks[0]), stacks[0].device
-        if self.crop_padding:
-            drawn = torch.from_numpy(generator.integers(0, 2 * self.crop_padding + 1, (n, 2))).to(device)
-            stacks = tuple(crop(stack, drawn, self.crop_padding) for stack in stacks)
-        if self.horizontal_flip:
-            mirrored = torch.from_numpy(generator.random(n) < FLIP).to(device)[:, None, None, None]
-            stacks = tuple(torch.where(mirrored, stack.flip(-1), stack) for stack in stacks)
-        return stacks
+        moved = self.apply(x, changes)
+        return moved, (y if y.ndim == 1 or not self.active else self.apply(y[:, None], changes)[:, 0])
 
 
 def crop(x: Tensor, shifts: Tensor, padding: int) -> Tensor:

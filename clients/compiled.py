@@ -76,6 +76,9 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob], chunk: int) -> list
     for step, inputs in enumerate(_inputs(batches, chunk, trainer.plan.batch_size)):
         k = now.of(int(batches.active[step]))
         program = _program(trainer, batches.pool, frozen, (params, inputs, sizes[step], prior, every))
+        if device.type == "cuda":
+            # A graph's outputs live until its next replay, which torch is told of; they are used up by then.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         gradients, values = program(params, inputs, sizes[step], prior, every)
         optimizer.step(now.params, {name: value[:k] for name, value in gradients.items()}, now.state)
         totals += torch.where(sizes[step] > 0, values.to(torch.float64) * sizes[step], 0.0)
@@ -115,14 +118,21 @@ def _compiled(trainer: Trainer, pool: Pool | None, dims: Frozen, example: tuple[
     gradient = _gradient(trainer, pool, dims)
     try:
         traced = make_fx(gradient)(*example)
-        program = torch.compile(traced, dynamic=False, fullgraph=True)
+        program = torch.compile(traced, dynamic=False, fullgraph=True, mode=mode_of(example[2].device))
         program(*example)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise RunError(
             f"runtime.compile: the step of the clients cannot be compiled ({reason}); set runtime.compile to false."
         ) from error
     return program
+
+
+def mode_of(device: torch.device) -> str | None:
+    """Return torch's mode of compilation: on a card the step is one CUDA graph, launched by one call."""
+    return "reduce-overhead" if device.type == "cuda" else None
 
 
 def _gradient(trainer: Trainer, pool: Pool | None, frozen_dims: Frozen) -> Program:

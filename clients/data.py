@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,10 @@ class Pool:
         return x, y.index_select(0, rows)
 
 
+RowTransform = Callable[[Tensor, NDArray[np.int64]], Tensor]
+"""What changes a batch (b, ...) of the rows (b,) of a pool."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Some rows of a pool: one client's training, validation or test part.
@@ -89,8 +93,8 @@ class Split:
 
     pool: Pool
     rows: NDArray[np.int64]
-    shift: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
-    transform: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
+    shift: RowTransform | None = None
+    transform: RowTransform | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,15 +102,27 @@ class Split:
     def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Cut the batch at ``positions`` (b,) of this split."""
         rows = self.rows[positions]
-        own = self.shift
-        shift = None if own is None else lambda x: own(x, rows)
-        x, y = self.pool.batch(torch.from_numpy(rows).to(self.pool.device), shift)
-        return (x if self.transform is None else self.transform(x, rows)), y
+        return self._cut(torch.from_numpy(rows).to(self.pool.device), rows)
+
+    def cut(self, batches: Iterable[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Cut one batch after the other; where they lie goes to the device once, for all of them."""
+        rows = [self.rows[positions] for positions in batches]
+        if not rows:
+            return
+        index = torch.from_numpy(np.concatenate(rows)).to(self.pool.device)
+        for own, part in zip(rows, torch.split(index, [len(own) for own in rows]), strict=True):
+            yield self._cut(part, own)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the split in order."""
-        for start in range(0, len(self), size):
-            yield self.batch(np.arange(start, min(start + size, len(self))))
+        starts = range(0, len(self), size)
+        return self.cut(np.arange(start, min(start + size, len(self))) for start in starts)
+
+    def _cut(self, index: Tensor, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        own = self.shift
+        shift = None if own is None else lambda x: own(x, rows)
+        x, y = self.pool.batch(index, shift)
+        return (x if self.transform is None else self.transform(x, rows)), y
 
     def label_counts(self, num_classes: int) -> NDArray[np.int64]:
         """Return how many samples of each class there are, shape (num_classes,); masks have no such counts."""

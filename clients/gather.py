@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.augment import Augmentation
+from clients.augment import Augmentation, Changes
 from clients.data import Pool
 from clients.jobs import TrainJob
 
@@ -79,13 +79,13 @@ class CohortBatches:
     def __iter__(self) -> Iterator[CohortBatch]:
         cut = self._one_by_one() if self.pool is None else self._from_pool(self.pool)
         device = self._jobs[0].local.data.train.pool.device
+        sizes = torch.from_numpy(self.sizes).to(device)
         for step, (x, y) in enumerate(cut):
             active, width = int(self.active[step]), int(self.widths[step])
-            sizes = self.sizes[step, :active]
             weight = None
-            if (sizes < width).any():
-                real = np.arange(width) < sizes[:, None]
-                weight = torch.from_numpy(real).to(device=device, dtype=x.dtype)
+            if (self.sizes[step, :active] < width).any():
+                real = torch.arange(width, device=device) < sizes[step, :active, None]
+                weight = real.to(x.dtype)
             yield CohortBatch(x, y, weight)
 
     def rows(self, width: int | None = None, clients: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -131,21 +131,23 @@ class CohortBatches:
             step = last
 
     def _one_by_one(self) -> Iterator[tuple[Tensor, Tensor]]:
-        draws = [
-            self._augment.draws(self._seed, job.local.data.key, job.local.round)
-            if self._augment.active
-            else None
-            for job in self._jobs
-        ]
+        cuts = [job.local.data.train.cut(job.batches) for job in self._jobs]
+        changes = [self._changes(job) for job in self._jobs]
         for step in range(len(self.sizes)):
             xs, ys, width = [], [], int(self.widths[step])
-            for job, draw in zip(self._jobs[: int(self.active[step])], draws, strict=False):
-                x, y = job.local.data.train.batch(job.batches[step])
-                if draw is not None:
-                    x, y = self._augment.rows(x, y, draw)
+            active = int(self.active[step])
+            for cut, change in zip(cuts[:active], changes[:active], strict=True):
+                x, y = next(cut)
+                x, y = self._augment.apply_rows(x, y, next(change))
                 xs.append(_padded(x, width))
                 ys.append(_padded(y, width))
             yield torch.stack(xs), torch.stack(ys)
+
+    def _changes(self, job: TrainJob) -> Iterator[Changes]:
+        local = job.local
+        draws = self._augment.draws(self._seed, local.data.key, local.round)
+        sizes = [len(one) for one in job.batches]
+        return self._augment.changes(sizes, draws, local.data.train.pool.device)
 
 
 def _padded(rows: Tensor, width: int) -> Tensor:

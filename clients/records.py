@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, RecordDict
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.base import Tensors
@@ -14,7 +16,33 @@ from fedbal.protocol import to_arrays, to_record
 
 def encode(tensors: Mapping[str, Tensor]) -> ArrayRecord:
     """Return named tensors, from any device, as a Flower record."""
-    return to_record({name: value.cpu().numpy() for name, value in tensors.items()})
+    return to_record(to_host(tensors))
+
+
+def to_host(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return named tensors as arrays in main memory, those of one dtype and device in one copy.
+
+    Tensors that are in main memory already share it with their arrays.
+    """
+    groups: dict[tuple[torch.dtype, torch.device], list[str]] = {}
+    for name, value in tensors.items():
+        if value.device.type != "cpu":
+            groups.setdefault((value.dtype, value.device), []).append(name)
+    arrays = {name: value.numpy() for name, value in tensors.items() if value.device.type == "cpu"}
+    for names in groups.values():
+        arrays.update(in_one([tensors[name] for name in names], names))
+    return {name: arrays[name] for name in tensors}
+
+
+def in_one(tensors: Sequence[Tensor], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return tensors of one dtype and device as arrays, by way of a single copy to main memory."""
+    whole = torch.cat([value.reshape(-1) for value in tensors]).cpu()
+    parts = torch.split(whole, [value.numel() for value in tensors])
+    # Each its own memory: what keeps one tensor must not keep the others.
+    return {
+        name: part.numpy().copy().reshape(value.shape)
+        for name, part, value in zip(names, parts, tensors, strict=True)
+    }
 
 
 def floating_like(records: RecordDict, name: str, like: Mapping[str, Tensor]) -> Tensors:

@@ -159,15 +159,17 @@ def train_from(
     forward = ModelFunction(model, buffers, options.precision)
     state = optimizer.init(params)
     descend = _Loop(optimizer, state, options.clip_norm)
-    total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
+    device = local.data.train.pool.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
     seen = 0
+    planned = list(minibatches)
     draws = options.augment.draws(options.seed, local.data.key, local.round)
-    for positions in minibatches:
-        x, y = options.augment.rows(*local.data.train.batch(positions), draws)
-        batch = Batch(x, y, None, prior)
+    changes = options.augment.changes([len(one) for one in planned], draws, device)
+    for (x, y), change in zip(local.data.train.cut(planned), changes, strict=True):
+        batch = Batch(*options.augment.apply_rows(x, y, change), None, prior)
         params, loss = update.step(forward, params, batch, frozen, descend)
-        total += loss.to(torch.float64) * len(positions)
-        seen += len(positions)
+        total += loss.to(torch.float64) * len(y)
+        seen += len(y)
         local.progress.steps += 1
     trained = {name: params.get(name, buffers.get(name)) for name in local.received}
     return {name: value for name, value in trained.items() if value is not None}, float(total) / max(seen, 1)

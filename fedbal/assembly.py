@@ -18,7 +18,7 @@ from clients.losses import reads_counts
 from clients.params import CustomOptimizerParams, OptimizerParams
 from clients.preprocess import Preprocess
 from clients.training import LocalPlan, StepOptions
-from fedbal.backend import Load
+from fedbal.backend import Load, cuda_is_there
 from fedbal.cost_file import digest
 from fedbal.data.federation import Federation, load_federation
 from fedbal.determinism import prepare
@@ -94,10 +94,11 @@ class Assembly:
 
     def probe(self) -> GradientProbe:
         """Return what measures how much the gradients of all clients with data differ."""
-        data_of = self.clients.data_of()
+        clients = self.clients if cuda_is_there() else replace(self.clients, device="cpu")
+        data_of = clients.data_of()
         members = [data_of.client(self.population.client(node)) for node in self.population.nodes]
         counts = self.federation.class_counts().tolist()
-        return GradientProbe(self.clients.trainer(), members, counts)
+        return GradientProbe(clients.trainer(), members, counts)
 
     def whole(self, shared: Arrays) -> Arrays:
         """Return a model with its frozen tensors put back, in the order of its ``state_dict``."""
@@ -122,6 +123,8 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
         Data are missing or unusable, a component refuses its parameters, or the cohort is too large.
     """
     prepare(device, scenario.runtime.precision)
+    # A driver without a card evaluates on a worker, and what it measures itself on the CPU.
+    here = device if cuda_is_there() else "cpu"
     if scenario.evaluation.dissimilarity:
         refuse_preprocessing(scenario, "evaluation.dissimilarity")
     if federation is None:
@@ -172,8 +175,8 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
         systems=_systems(scenario, work.astype(np.float64), plan.units),
         schedule=_schedule(scenario),
         test=GlobalTest(
-            network.to(device),
-            test_split(federation, device),
+            network.to(here),
+            test_split(federation, here),
             measures_for(dataset.task, dataset.num_classes),
             _groups(scenario, federation),
             None if posthoc is None else posthoc.tau,

@@ -1,4 +1,4 @@
-"""Measures what training clients one by one, at once and compiled costs on this machine, and makes a table of it."""
+"""Measures what training clients one by one, at once and compiled costs on a machine, and makes a table of it."""
 
 from __future__ import annotations
 

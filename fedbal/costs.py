@@ -64,6 +64,9 @@ COSTS = (
 )
 """The first row that fits decides; where none fits, clients are trained one after the other."""
 
+CARD_ROWS = 8192
+"""Samples of all clients in one step on a card: more keep no card busier and only take its memory. An estimate."""
+
 STEPS_THAT_PAY_COMPILATION = 200_000
 """Minibatch steps of all clients of a run beyond which compiling is worth its 10 to 20 seconds on a small model."""
 SMALL = 20_000
@@ -71,7 +74,13 @@ SMALL = 20_000
 
 
 def best(
-    device: str, layers: Layers, parameters: int, cohort: int, costs: Sequence[Cost] = COSTS
+    device: str,
+    layers: Layers,
+    parameters: int,
+    cohort: int,
+    costs: Sequence[Cost] = COSTS,
+    *,
+    batch: int = 1,
 ) -> int | None:
     """Return how many clients to train at once; None: one after the other.
 
@@ -89,10 +98,14 @@ def best(
         Clients of a round.
     costs : sequence of Cost
         The table; the shipped one unless a machine's own is asked for.
+    batch : int
+        Samples a step of one client; on a card all clients' together are bounded, whatever card it is.
     """
     half = -(-cohort // 2)
     for cost in costs:
         if cost.device == device and layers in cost.layers and parameters <= cost.parameters:
             chunk = min(cost.chunk, half)
+            if device == "cuda":
+                chunk = min(chunk, CARD_ROWS // batch)
             return chunk if chunk >= cost.fewest else None
     return None

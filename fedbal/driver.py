@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fedbal.checkpoint import Snapshot
 from fedbal.clients_table import client_table
 from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
+from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
@@ -140,6 +142,8 @@ def _loop(
     if fitted is not None:
         transform = fitted.of_test(assembly.federation.test_owner)
         test = replace(test, split=replace(test.split, transform=transform))
+    if isinstance(grid, VirtualGrid) and grid.scores_models and _device_is_elsewhere(assembly):
+        test = replace(test, scorer=partial(grid.score, transform=test.split.transform))
     return RoundLoop(
         grid=grid,
         strategy=assembly.strategy,
@@ -155,6 +159,11 @@ def _loop(
         asks_counts=assembly.asks_counts,
         probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
     )
+
+
+def _device_is_elsewhere(assembly: Assembly) -> bool:
+    """Tell whether clients train on a device that this process does not have."""
+    return not assembly.clients.device.startswith(assembly.test.split.pool.device.type)
 
 
 def _open(directory: RunDirectory, scenario: Scenario, assembly: Assembly, resuming: bool) -> Snapshot:

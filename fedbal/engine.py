@@ -70,7 +70,7 @@ def choose_engine(
         return EngineChoice(loop, (ignored,) if runtime.compile else ())
     kind = device.split(":")[0]
     parameters = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
-    chunk = best(kind, layers_of(trainer.model), parameters, load.cohort, _costs(scenario))
+    chunk = best(kind, layers_of(trainer.model), parameters, load.cohort, _costs(scenario), batch=load.batch)
     if chunk is None and runtime.vectorize == "auto" and not runtime.compile:
         return EngineChoice(loop)
     reason = obstacle(trainer)

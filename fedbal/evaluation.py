@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 from torch import nn
 
 from clients.data import Split
@@ -17,6 +19,9 @@ from fedbal import protocol
 from fedbal.groups import ClassGroups
 from fedbal.measures.base import Evaluated, Measures
 from fedbal.protocol import Arrays
+
+Predictions = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""Logits and targets of a split, batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class GlobalTest:
         Many, medium and few, by the global training counts; classification only.
     posthoc : float, optional
         Strength of a post-hoc logit adjustment to report beside the model's own predictions.
+    scorer : callable, optional
+        Who predicts the test rows with a model; None: this process does.
     """
 
     model: nn.Module
@@ -42,12 +49,41 @@ class GlobalTest:
     measures: Measures[Any]
     groups: ClassGroups | None = None
     posthoc: float | None = None
+    scorer: Callable[[Arrays], Predictions] | None = None
 
     def __call__(self, arrays: Arrays) -> dict[str, Any]:
         """Return the metrics of a global model, the ``test`` object of a round."""
-        device = self.split.pool.device
-        state = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+        if self.scorer is not None:
+            # What Ray hands over is read-only, and torch would warn.
+            found = ((_writable(logits), _writable(truth)) for logits, truth in self.scorer(arrays))
+            return self.measures.test(found, self.groups, self.posthoc)
+        state = _tensors(arrays, self.split.pool.device)
         return self.measures.test(predict(self.model, state, self.split), self.groups, self.posthoc)
+
+
+def score(model: nn.Module, arrays: Arrays, split: Split) -> Predictions:
+    """Predict a split in order, on the device where its rows are.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Structure, and the tensors that ``arrays`` lacks; on the same device.
+    arrays : Arrays
+        The model's tensors.
+    split : Split
+        Rows.
+    """
+    # On a device everything waits there until the last batch.
+    found = list(predict(model, _tensors(arrays, split.pool.device), split))
+    return [(logits.cpu().numpy(), truth.cpu().numpy()) for logits, truth in found]
+
+
+def _tensors(arrays: Arrays, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+
+
+def _writable(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def evaluate_on_clients(

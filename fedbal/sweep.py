@@ -256,7 +256,9 @@ def _but_runtime(content: dict[str, Any]) -> dict[str, Any]:
 def _directories(scenarios: Sequence[Scenario], out: str | Path | Iterable[str | Path]) -> list[Path]:
     if isinstance(out, str | Path):
         digits = len(str(max(len(scenarios) - 1, 0)))
-        names = [re.sub(r"[^\w.-]+", "-", scenario.strategy.name) for scenario in scenarios]
+        # Of a rule of one's own, path:Class or module:Class, the class.
+        rules = [scenario.strategy.name.rpartition(":")[2] for scenario in scenarios]
+        names = [re.sub(r"[^\w.-]+", "-", rule) for rule in rules]
         return [Path(out) / f"{index:0{digits}d}-{name}" for index, name in enumerate(names)]
     directories = [Path(path) for path in out]
     if len(directories) != len(scenarios):

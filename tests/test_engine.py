@@ -49,6 +49,14 @@ def test_costs(device, layers, parameters, cohort, expected):
     assert best(device, layers, parameters, cohort) == expected
 
 
+def test_a_card_takes_fewer_clients_of_large_batches():
+    def chunk(batch, device="cuda"):
+        return best(device, "dense", 4_810, 200, batch=batch)
+
+    assert [chunk(64), chunk(256), chunk(4_096), chunk(8_192)] == [64, 32, 2, None]
+    assert chunk(8_192, "cpu") == chunk(1, "cpu")
+
+
 def test_the_table_decides_and_the_scenario_overrides():
     assert chosen()[0].kind == "loop"
     assert chosen(*MANY)[0] == engines.Engine("vectorized", 10)

@@ -107,8 +107,25 @@ def test_what_does_not_fit_is_said_before_anything_starts(tmp_path):
     assert fedbal.run_many([], tmp_path) == []
 
 
+SLOW = """
+import time
+from strategies.fedavg import FedAvg
+
+class Slow(FedAvg):
+    def combine(self, *arguments, **options):
+        time.sleep(0.15)
+        return super().combine(*arguments, **options)
+"""
+
+
+def slow_rule(folder):
+    """Write a rule whose rounds last long enough to be disturbed, and return the change that chooses it."""
+    (folder / "slow.py").write_text(SLOW)
+    return f"strategy={folder / 'slow.py'}:Slow"
+
+
 def test_the_run_of_a_killed_process_goes_on_in_another(tmp_path):
-    scenario = digits("rounds=40")
+    scenario = digits("rounds=20", slow_rule(tmp_path))
 
     class Killing(Recorder):
         """Kills the process that does its run, found by the command that it was started with."""
@@ -146,7 +163,7 @@ from pathlib import Path
 import fedbal
 from fedbal.errors import FedbalError
 from tests.scenarios import digits
-scenarios = [digits("rounds=80", f"seed={seed}") for seed in range(3)]
+scenarios = [digits(*sys.argv[2:], f"seed={seed}") for seed in range(3)]
 try:
     fedbal.run_many(scenarios, Path(sys.argv[1]), workers=2)
 except FedbalError as error:
@@ -157,11 +174,12 @@ except FedbalError as error:
 
 def test_ctrl_c_leaves_every_run_resumable(tmp_path):
     out = tmp_path / "many"
+    changes = ("rounds=30", slow_rule(tmp_path))
     process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STOPPED, str(out), *changes], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     try:
-        first, second = out / "0-fedavg", out / "1-fedavg"
+        first, second = out / "0-Slow", out / "1-Slow"
         deadline = time.monotonic() + 90
         while not all(
             (path / "scenario.yaml").exists() and RunReader(path).rounds() for path in (first, second)
@@ -178,7 +196,7 @@ def test_ctrl_c_leaves_every_run_resumable(tmp_path):
     assert "Traceback" not in text
     # At the latest each process has stopped by now: no lock is held.
     assert [RunReader(path).status for path in (first, second)] == ["interrupted"] * 2
-    scenarios = [digits("rounds=80", f"seed={seed}") for seed in range(3)]
+    scenarios = [digits(*changes, f"seed={seed}") for seed in range(3)]
     results = fedbal.run_many(scenarios, out, workers=2)
     assert [result.status for result in results] == ["finished"] * 3
     same_bytes(results[0].directory, run(scenarios[0], tmp_path / "single").directory)

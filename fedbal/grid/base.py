@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -17,6 +17,11 @@ from fedbal.grid.state import ClientStates
 from fedbal.grid.work import NodeDirectory, Outcome, Task
 from strategies.order import CohortOrder
 from strategies.stacked import StackedReplies
+
+if TYPE_CHECKING:
+    from clients.data import RowTransform
+    from fedbal.evaluation import Predictions
+    from fedbal.protocol import Arrays
 
 
 class VirtualGrid(Grid):
@@ -94,6 +99,23 @@ class VirtualGrid(Grid):
 
     def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
         """Remember what the clients' work took, if placement depends on it."""
+
+    @property
+    def scores_models(self) -> bool:
+        """Whether a worker can predict the global test set."""
+        return False
+
+    def score(self, arrays: Arrays, transform: RowTransform | None = None) -> Predictions:
+        """Let a worker predict the global test set, on its device.
+
+        Parameters
+        ----------
+        arrays : Arrays
+            The global model.
+        transform : callable, optional
+            Imputation and scaling of test rows, as of a :class:`clients.data.Split`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} predicts no test set")
 
     def reduce(self, chunk: int | None) -> None:
         """Remember that a worker trains at most ``chunk`` clients at once, and say so once; None: as planned."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord
-from torch import Tensor
 
 from clients.app import CLIENT_RAISED
 from clients.jobs import TrainReply
+from clients.records import to_host
 from fedbal import protocol
 from fedbal.protocol import Arrays
 from strategies.stacked import RecordStack, StackedPart
@@ -68,8 +68,8 @@ class Gather:
         self._seconds[node] = seconds
         if isinstance(answer, TrainReply):
             try:
-                arrays = _numpy(answer.tensors)
-                records = {name: _numpy(tensors) for name, tensors in answer.records.items()}
+                arrays: Arrays = to_host(answer.tensors)
+                records = {name: to_host(tensors) for name, tensors in answer.records.items()}
                 fits = arrays.keys() == self._layout.keys() and all(
                     (value.dtype, value.shape) == self._layout[name] for name, value in arrays.items()
                 )
@@ -144,10 +144,6 @@ def _reason(answer: BaseException) -> str:
     if isinstance(answer, SystemExit):
         return failed(CLIENT_EXITED, f"the client exited: {answer}")
     return failed(CLIENT_RAISED, f"{type(answer).__name__}: {answer}")
-
-
-def _numpy(tensors: Mapping[str, Tensor]) -> Arrays:
-    return {name: value.cpu().numpy() for name, value in tensors.items()}
 
 
 def _stacked(records: list[dict[str, Arrays]]) -> dict[str, RecordStack]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +35,10 @@ from strategies.order import CohortOrder
 from strategies.stacked import StackedReplies
 
 if TYPE_CHECKING:
+    from clients.data import RowTransform, Split
+    from fedbal.evaluation import Predictions
     from fedbal.gpu_memory import Measured
+    from fedbal.protocol import Arrays
 
 PACKAGES = ("fedbal", "strategies", "clients")
 ATTEMPTS = 3
@@ -62,8 +66,10 @@ class Worker:
         check_origins(origins, code)
         flower.become()
         pin(threads)
+        self._factory = factory
         self._runner = Runner(factory(), directory)
         self._trainer: CohortWorker | None = None
+        self._test: Split | None = None
 
     def ready(self) -> int:
         """Return the process id once everything is loaded."""
@@ -84,6 +90,19 @@ class Worker:
             assert isinstance(self._runner.app, TrainingApp)
             self._trainer = CohortWorker(self._runner.app, self._runner.directory)
         return call(self._trainer, what, task, argument, payloads)
+
+    def score(self, arrays: Arrays, transform: RowTransform | None) -> Predictions:
+        """Predict the global test set."""
+        from fedbal.evaluation import score
+        from fedbal.virtual import VirtualClients, test_split
+
+        clients, app = self._factory, self._runner.app
+        assert isinstance(clients, VirtualClients)
+        assert isinstance(app, TrainingApp)
+        if self._test is None:
+            self._test = test_split(clients.federation, clients.device)
+        split = replace(self._test, transform=transform)
+        return score(app.trainer.model, arrays, split)
 
 
 class RayGrid(VirtualGrid):
@@ -145,6 +164,7 @@ class RayGrid(VirtualGrid):
         super().__init__(directory, nodes, chunks)
         self._ray = import_ray()
         self._costs = Costs(costs)
+        self._tests = hasattr(factory, "federation")
         self._own_cluster = start(self._ray, address)
         self.replaced = 0
         self._closed = False
@@ -215,6 +235,25 @@ class RayGrid(VirtualGrid):
         for index, task in enumerate(tasks):
             self._learn(task, outcomes[index])
         return [outcomes[index] for index in range(len(tasks))]
+
+    @property
+    def scores_models(self) -> bool:
+        """Whether the workers know the global test set: they are of a run."""
+        return self._tests
+
+    def score(self, arrays: Arrays, transform: RowTransform | None = None) -> Predictions:
+        """Let the first worker predict the global test set; another one if it dies."""
+        return self._apart(lambda: self._scored(arrays, transform))
+
+    def _scored(self, arrays: Arrays, transform: RowTransform | None) -> Predictions:
+        worker, attempt = self._pool[0], 1
+        model, rows = self._ray.put(arrays), self._ray.put(transform)
+        while True:
+            try:
+                found: Predictions = self._ray.get(worker.score.remote(model, rows))
+                return found
+            except self._lost as error:
+                worker, attempt = self._instead(worker, attempt, error), attempt + 1
 
     @cached_property
     def trains_cohorts(self) -> bool:

@@ -149,3 +149,15 @@ def test_labels_stay_where_images_move():
     moved, labels = Augmentation(2, True).rows(x, y, stream(0, "test"))
     assert labels is y
     assert torch.equal(moved, Augmentation(2, True)(x, stream(0, "test")))
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(2, True), Augmentation(2), Augmentation(0, True)])
+def test_drawing_ahead_draws_the_same(augmentation):
+    images = torch.arange(9 * 3 * 6 * 6, dtype=torch.float32).reshape(9, 3, 6, 6)
+    one = stream(0, "ahead")
+    expected = [augmentation(part, one) for part in images.split([4, 4, 1])]
+    ahead = augmentation.changes([4, 4, 1], stream(0, "ahead"), images.device)
+    found = [
+        augmentation.apply(part, each) for part, each in zip(images.split([4, 4, 1]), ahead, strict=True)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import torch
 
 from clients.cohort import train_cohort
-from clients.compiled import train_compiled
+from clients.compiled import mode_of, train_compiled
 from clients.engine import Engine
 from clients.optimizers import SGD
 from clients.schedules import Exponential
@@ -51,3 +52,21 @@ def test_what_cannot_be_compiled_is_one_clear_message(monkeypatch):
     made = trainer(plan=LocalPlan(8, steps=1))
     with pytest.raises(RunError, match=r"no compiler\); set runtime.compile to false"):
         answers(made, members(), lambda t, jobs: train_cohort(t, jobs, Engine("compiled", 7)), 1)
+
+
+def test_a_card_gets_cuda_graphs(monkeypatch):
+    assert mode_of(torch.device("cpu")) is None
+    assert mode_of(torch.device("cuda", 1)) == "reduce-overhead"
+    modes = []
+    monkeypatch.setattr("torch.compile", lambda traced, **options: modes.append(options["mode"]) or traced)
+    answers(trainer(), members(), lambda t, jobs: train_compiled(t, jobs, 7), 1)
+    assert modes == [None]
+
+
+def test_a_full_device_is_not_a_failed_compilation(monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("torch.compile", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        answers(trainer(), members(), lambda t, jobs: train_cohort(t, jobs, Engine("compiled", 7)), 1)
