@@ -22,6 +22,10 @@ def train_alone(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
     tuple of (Tensors, float)
         All tensors that travel after training, and the mean training loss over all samples seen.
     """
+    if trainer.replays:
+        from clients.replayed import train_replayed
+
+        return train_replayed(trainer, job)
     local = job.local
     return train_from(
         *(job.start, trainer.model, trainer.update, job.optimizer, local, job.frozen, job.batches),

@@ -16,6 +16,7 @@ from clients.functional import ModelFunction
 from clients.groups import shared_names
 from clients.optimizers import Optimizer
 from clients.preprocess import Preprocess
+from clients.purity import known_parts, model_obstacle
 from clients.schedules import Constant, LearningRateSchedule
 from clients.training import LocalPlan, StepOptions
 from fedbal.measures import measures_for
@@ -86,10 +87,16 @@ class Trainer:
 
     @cached_property
     def recorder(self) -> Recorder:
-        """Recorded steps of clients that are trained at once."""
+        """Recorded steps."""
         from clients.recorded import Recorder
 
         return Recorder()
+
+    @cached_property
+    def replays(self) -> bool:
+        """Whether the steps of a client alone can be recorded: they are functions of tensors."""
+        known = known_parts(self.model, self.update) and type(self.update).step is ClientUpdate.step
+        return known and model_obstacle(self.model) is None
 
     @cached_property
     def forward(self) -> ModelFunction:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
-from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from clients.base import ClientUpdate
 from clients.cohort import train_alone
 from clients.data import ClientData, Pool, Split
-from clients.groups import shared_names, training_mode
 from clients.jobs import TrainJob, finish, prepare
+from clients.purity import model_obstacle
 from clients.records import encode
 from clients.trainer import Trainer
 from clients.vectorized import train_together
@@ -28,28 +26,7 @@ def obstacle(trainer: Trainer) -> str | None:
         return f"the client update {type(update).__name__} has local steps of its own"
     if not getattr(optimizer, "elementwise", False):
         return f"the optimizer {type(optimizer).__name__} does not declare `elementwise = True`"
-    return _of_model(trainer.model)
-
-
-def _of_model(model: nn.Module) -> str | None:
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    others = [name for name in shared_names(model) if name not in trainable]
-    if others:
-        return (
-            f"the model keeps tensors that are not trained by gradients or are shared by layers: {others[0]}"
-        )
-    was = [(module, module.training) for module in model.modules()]
-    training_mode(model)
-    dropout = [name for name, module in model.named_modules() if _draws(module)]
-    for module, training in was:
-        module.training = training
-    return f"the model has dropout: {dropout[0]}" if dropout else None
-
-
-def _draws(module: nn.Module) -> bool:
-    if isinstance(module, nn.RNNBase):
-        return module.training and module.dropout > 0.0
-    return isinstance(module, _DropoutNd) and module.training and module.p > 0.0
+    return model_obstacle(trainer.model)
 
 
 def tried(trainer: Trainer, input_shape: tuple[int, ...]) -> str | None:

@@ -20,11 +20,14 @@ from clients.gather import CohortBatches
 from clients.groups import training_mode
 from clients.jobs import TrainJob
 from clients.optimizers import clip
+from clients.recorded import Flat
 from clients.stacking import First, Stacked, alike, stack_priors, stack_starts
 from clients.trainer import Trainer
 
 Trained = tuple[Tensors, float]
 """All tensors that travel after training, and the mean training loss over all samples seen."""
+Found = tuple[Tensor, ...]
+"""Gradients and losses of all clients."""
 
 
 def train_together(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
@@ -62,13 +65,24 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
     totals = torch.zeros(len(jobs), dtype=torch.float64, device=device)
     sizes = torch.from_numpy(batches.sizes).to(device)
     now = First(params, state, frozen, prior)
+    names, count = list(params), -1
     kind = ("at once", frozen.kind, None if prior is None else prior.shape[1:])
+    family = trainer.recorder.family(kind)
     for step, (x, y, weight) in enumerate(batches):
         k = now.of(len(y))
-        arguments = (now.params, x, y, weight, now.prior, now.frozen)
-        key = (kind, x.shape, x.stride(), weight is None)
-        gradients, values = trainer.recorder.run(key, gradient, arguments)
-        optimizer.step(now.params, gradients, now.state)
+        if k != count:
+            rest, moving, count = Flat((now.prior, now.frozen)), list(now.params.values()), k
+        weights = () if weight is None else (weight,)
+
+        def together(*tensors: Tensor, rest: Flat = rest, weighted: bool = weight is not None) -> Found:
+            own, (x, y, *others) = dict(zip(names, tensors, strict=False)), tensors[len(names) :]
+            weight = others.pop(0) if weighted else None
+            gradients, values = gradient(own, x, y, weight, *rest.tree(others))
+            return (*gradients.values(), values)
+
+        key = (x.shape, x.stride(), weight is None)
+        *found, values = family.run(key, together, (*moving, x, y, *weights, *rest.tensors))
+        optimizer.step(now.params, dict(zip(names, found, strict=True)), now.state)
         totals[:k] += values.to(torch.float64) * sizes[step, :k]
     return results(trainer, jobs, params, totals, batches)
 

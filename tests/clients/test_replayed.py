@@ -1,0 +1,185 @@
+"""Replayed steps of one client: the bits of the plain loop, for everything that can be recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from clients import LOSSES, UPDATES
+from clients.augment import Augmentation
+from clients.base import ClientUpdate
+from clients.cohort import train_alone
+from clients.losses import CrossEntropy
+from clients.optimizers import SGD, Adam, AdamW
+from clients.recorded import Recorder
+from clients.schedules import Exponential
+from clients.shift import Brightness
+from clients.standard import Standard
+from clients.training import LocalPlan, train_from
+from fedbal.determinism import pinned
+from tests.clients.cohorts import MODELS, answers, members, trainer
+
+REPLAYED = [name for name in UPDATES if UPDATES.load(name).step is ClientUpdate.step]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr("clients.recorded.CALLS_BEFORE", 0)
+    with pinned(1):
+        yield
+
+
+def plain(trainer, jobs):
+    given = trainer.model, trainer.update
+    return [
+        train_from(
+            *(job.start, *given, job.optimizer, job.local, job.frozen, job.batches),
+            *(trainer.options, job.prior),
+        )
+        for job in jobs
+    ]
+
+
+def replayed(trainer, jobs):
+    assert trainer.replays
+    return [train_alone(trainer, job) for job in jobs]
+
+
+def same_bits(make, data, rounds=2, work=None):
+    made = make()
+    expected = answers(make(), data, plain, rounds, work)
+    found = answers(made, data, replayed, rounds, work)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.loss == theirs.loss
+        assert list(ours.tensors) == list(theirs.tensors)
+        assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
+        assert ours.records.keys() == theirs.records.keys()
+        assert ours.extras == theirs.extras
+    return made.recorder
+
+
+@pytest.mark.parametrize("update", REPLAYED)
+def test_every_update(update):
+    assert same_bits(lambda: trainer(update=update), members(), 3).recordings >= 3
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(name for name in LOSSES if name != "dice"),
+        *((name, {"prior": "global"}) for name in ("class_balanced", "logit_adjustment")),
+    ],
+    ids=str,
+)
+def test_every_loss(loss):
+    assert same_bits(lambda: trainer(loss=loss), members()).recordings >= 3
+
+
+@pytest.mark.parametrize("update", ["standard", "proximal"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model(model, update):
+    recorder = same_bits(
+        lambda: trainer(model, update, plan=LocalPlan(4, epochs=1)), members(MODELS[model][1], (9, 4)), 2
+    )
+    assert recorder.recordings >= 2
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(0.05, momentum=0.9, weight_decay=0.01), SGD(0.05, momentum=0.5, nesterov=True), Adam(), AdamW()],
+    ids=["momentum", "nesterov", "adam", "adamw"],
+)
+def test_optimizers_and_clipping(optimizer, clip_norm):
+    same_bits(lambda: trainer(optimizer=optimizer, clip_norm=clip_norm), members())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_precisions_and_doubles(precision):
+    def make():
+        made = trainer("cnn", plan=LocalPlan(4, epochs=1))
+        object.__setattr__(made, "options", type(made.options)(precision=precision))
+        return made
+
+    assert same_bits(make, members((1, 28, 28), (9, 4)), 1).recordings >= 2
+    same_bits(lambda: trainer(double=True), members(double=True))
+
+
+def test_schedules_stragglers_and_steps():
+    same_bits(lambda: trainer(schedule=Exponential(0.5), rounds=3), members(), 3)
+    work = [2, 1, 0, 2, 2, 1, 1]
+    same_bits(lambda: trainer(plan=LocalPlan(8, steps=5)), members(), 2, work)
+
+
+def test_changed_images():
+    data = members((1, 28, 28), (9, 5), shift=lambda client: Brightness(0.1 * client))
+    changes = Augmentation(crop_padding=2, horizontal_flip=True)
+    same_bits(lambda: trainer("cnn", augment=changes, plan=LocalPlan(4, epochs=1)), data)
+
+
+def test_frozen_parameters():
+    def make():
+        made = trainer(update="proximal")
+        next(iter(made.model.parameters())).requires_grad_(False)
+        return made
+
+    same_bits(make, members())
+
+
+class Remembering(Standard):
+    """Its loss counts its calls."""
+
+    calls = 0
+
+    def loss(self, forward, params, batch, frozen):
+        self.calls += 1
+        return super().loss(forward, params, batch, frozen) * self.calls
+
+
+def test_only_known_parts_and_pure_models_are_recorded():
+    from dataclasses import replace
+
+    made = trainer()
+    assert made.replays
+    assert not replace(made, update=Remembering(CrossEntropy())).replays
+    normed = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4))
+    assert not replace(made, model=normed).replays
+    assert not replace(made, model=torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Dropout(0.5))).replays
+    assert not trainer(update="fedbr").replays
+
+
+def test_what_depends_on_values_is_not_recorded():
+    def branching(x):
+        return (x * 2.0 if float(x.sum()) > 0 else x * 3.0,)
+
+    def drawing(x):
+        return (x + torch.rand_like(x),)
+
+    def writing(x):
+        return (x.mul_(1.0) * 2.0,)
+
+    for step in (branching, drawing, writing):
+        recorder = Recorder()
+        family = recorder.family(step.__name__)
+        ones = torch.ones(3)
+        for x in (ones, ones, -ones):
+            found = family.run((3,), step, (x,))
+            if step is branching:
+                assert torch.equal(found[0], x * (2.0 if x.sum() > 0 else 3.0))
+        assert recorder.recordings == 0
+
+
+def test_a_recording_is_made_of_what_is_called():
+    def step(x, y):
+        parts = torch.split(x @ y.t(), 2)
+        both = torch.stack([parts[0], parts[1][:2]]).sum((0, 2), keepdim=True).mul_(2.0)
+        return both.to(torch.float64), torch.nn.functional.pad(x, [1, 1]), y
+
+    family = Recorder().family("step")
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, y = (torch.from_numpy(rng.standard_normal((4, 3))) for _ in range(2))
+        for ours, theirs in zip(family.run((), step, (x, y)), step(x, y), strict=True):
+            assert torch.equal(ours, theirs)
+    assert family.recordings == 1
