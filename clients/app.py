@@ -16,8 +16,8 @@ from clients.jobs import TrainJob, TrainReply, finish, prepare, requested, to_co
 from clients.memory import OUT_OF_MEMORY, Memory, device_full, release
 from clients.preprocess import prepared
 from clients.records import encode
+from clients.scoring import Answer, Scored, score_clients
 from clients.trainer import Trainer
-from clients.training import evaluate
 from fedbal import protocol
 from fedbal.protocol import to_arrays, to_record
 
@@ -81,6 +81,37 @@ class TrainingApp(ClientApp):
         jobs = [answer for answer in answers if isinstance(answer, TrainJob)]
         trained = iter(self.memory.train(self.trainer, jobs, self.engine))
         return [self._finished(one, trained) if isinstance(one, TrainJob) else one for one in answers]
+
+    def evaluate_chunk(self, content: RecordDict, contexts: Sequence[Context]) -> list[Answer]:
+        """Evaluate one message's model on the test rows of many clients.
+
+        Returns
+        -------
+        list of Scored, Exception or SystemExit
+            In the given order; what a client raised is its own answer and nobody else's.
+
+        Raises
+        ------
+        DeviceFull
+            The device has no memory for one batch.
+        """
+        answers: list[Answer | None] = []
+        clients = []
+        try:
+            for context in contexts:
+                try:
+                    clients.append((self.rows_of(content, context), context.state))
+                    answers.append(None)
+                except torch.OutOfMemoryError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    answers.append(error)
+            scored = iter(score_clients(self.trainer, content, clients))
+            return [next(scored) if answer is None else answer for answer in answers]
+        except torch.OutOfMemoryError as error:
+            full = device_full(error)
+        release()
+        raise full
 
     def _finished(
         self, job: TrainJob, trained: Iterator[tuple[Tensors, float] | Exception]
@@ -153,21 +184,10 @@ def _train_reply(trainer: Trainer, data: ClientData, message: Message, context: 
 
 
 def _evaluate_reply(trainer: Trainer, data: ClientData, message: Message, context: Context) -> RecordDict:
-    config = protocol.config_of(message.content)
-    received = trainer.received(protocol.arrays_of(message.content), data.train.pool.device)
-    measures = trainer.measures
-    local = LocalRound(
-        round=int(config.get(protocol.SERVER_ROUND, 0)),  # type: ignore[arg-type]
-        received=received,
-        data=data,
-        num_classes=trainer.num_classes,
-        config=config,
-        state=context.state,
-        task=trainer.task,
-    )
-    own = trainer.update.personal(local)
-    personal = None if own is None else evaluate(trainer.model, own, data.test, measures)
-    return measures.reply(evaluate(trainer.model, received, data.test, measures), personal)
+    (answer,) = score_clients(trainer, message.content, [(data, context.state)])
+    if not isinstance(answer, Scored):
+        raise answer
+    return trainer.measures.reply(*answer)
 
 
 def _query_reply(trainer: Trainer, data: ClientData, message: Message) -> RecordDict:

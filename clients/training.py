@@ -24,6 +24,9 @@ from fedbal.seeding import stream
 
 S = TypeVar("S", bound=Sums)
 
+EVALUATED_ROWS = 512
+"""Rows of a batch that is only evaluated; sums of losses depend on it."""
+
 
 @dataclass(frozen=True)
 class StepOptions:
@@ -207,7 +210,7 @@ class _Loop:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, state: Mapping[str, Tensor], split: Split, batch_size: int = 512
+    model: nn.Module, state: Mapping[str, Tensor], split: Split, batch_size: int = EVALUATED_ROWS
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over a split in order: logits ``(b, C)`` and labels ``(b,)`` of each batch, or of its pixels."""
     model.eval()
@@ -218,7 +221,11 @@ def predict(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, state: Mapping[str, Tensor], split: Split, measures: Measures[S], batch_size: int = 512
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    split: Split,
+    measures: Measures[S],
+    batch_size: int = EVALUATED_ROWS,
 ) -> S:
     """Evaluate a model on a split and return the task's additive statistics."""
     total = measures.empty()

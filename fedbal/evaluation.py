@@ -95,23 +95,31 @@ def evaluate_on_clients(
     timeout: float | None,
     preprocess: ArrayRecord | None = None,
 ) -> tuple[dict[int, Evaluated], list[Message]]:
-    """Ask clients to evaluate a model, and their own if they have one, on their own test share.
+    """Ask clients by message to evaluate a model, and their own if they have one, on their own test share.
 
     Returns
     -------
     tuple of (dict, list of Message)
         Node id to scores, of the clients that answered properly, and all replies.
     """
-    config = ConfigRecord({protocol.SERVER_ROUND: server_round})
-    content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: config})
-    if preprocess is not None:
-        content[protocol.PREPROCESS] = preprocess
+    content = evaluation_content(arrays, server_round, preprocess)
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))
     answered = [reply for reply in replies if not reply.has_error()]
     scored = {reply.metadata.src_node_id: measures.read(reply.content) for reply in answered}
     return {node: score for node, score in sorted(scored.items()) if score is not None}, replies
+
+
+def evaluation_content(
+    arrays: ArrayRecord, server_round: int, preprocess: ArrayRecord | None = None
+) -> RecordDict:
+    """Return what clients are told that evaluate a model."""
+    config = ConfigRecord({protocol.SERVER_ROUND: server_round})
+    content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: config})
+    if preprocess is not None:
+        content[protocol.PREPROCESS] = preprocess
+    return content
 
 
 def client_columns(

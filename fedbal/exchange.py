@@ -7,7 +7,7 @@ from typing import Literal
 from flwr.serverapp.strategy import Strategy
 
 from clients.engine import Engine
-from strategies.base import AggregationRule, needs_of, takes_stacks
+from strategies.base import AggregationRule, keeps, needs_of, takes_stacks
 from strategies.mean import block_size
 
 Exchange = Literal["messages", "stacks", "sums"]
@@ -37,3 +37,11 @@ def choose_exchange(strategy: Strategy, parameters: int, cohort: int, engine: En
     # A sum has eight bytes a parameter, a model four.
     pays = parameters * cohort >= SUMS_FROM and 4 * chunks <= cohort
     return "sums" if pays and needs_of(strategy) == "scalars" else "stacks"
+
+
+def reads_evaluations(strategy: Strategy) -> bool:
+    """Tell whether a strategy must see the clients' answers to an evaluation, as messages.
+
+    fedbal's own hook averages their metrics and changes nothing; a stock strategy's and a replaced one may.
+    """
+    return not isinstance(strategy, AggregationRule) or not keeps(strategy, "aggregate_evaluate")

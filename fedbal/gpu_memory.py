@@ -17,7 +17,7 @@ from clients.engine import Engine
 from clients.records import encode
 from clients.standard import Standard
 from clients.trainer import Trainer
-from clients.training import LocalPlan, evaluate
+from clients.training import EVALUATED_ROWS, LocalPlan, evaluate
 from fedbal import protocol
 from fedbal.determinism import prepare
 from fedbal.virtual import VirtualClients
@@ -28,8 +28,6 @@ CONTEXT = 512 << 20
 """Bytes that CUDA itself takes in a process, which torch does not count."""
 RAY_STEPS = 10_000
 """Ray keeps four decimals of a resource."""
-EVALUATED = 512
-"""Rows that are evaluated at once."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def one_step(clients: VirtualClients) -> None:
         plain = replace(trainer, plan=plan, update=Standard(trainer.update.criterion))
         _step(plain, members, content, clients.engine)
     pool = members[0].train.pool
-    rows = np.arange(min(EVALUATED, len(pool.y)))
+    rows = np.arange(min(EVALUATED_ROWS, len(pool.y)))
     state = {name: value.detach() for name, value in trainer.model.state_dict().items()}
     evaluate(trainer.model, state, Split(pool, rows), trainer.measures)
 

@@ -21,9 +21,11 @@ from fedbal.class_counts import ClassCounts, ask_class_counts
 from fedbal.cohort_round import CohortRound, bytes_of
 from fedbal.credit import credit
 from fedbal.errors import RunError
-from fedbal.evaluation import client_columns, evaluate_on_clients
+from fedbal.evaluation import client_columns, evaluate_on_clients, evaluation_content
+from fedbal.exchange import reads_evaluations
 from fedbal.foreign import restore_state, state_of
 from fedbal.grid.base import VirtualGrid
+from fedbal.grid.exchange import evaluate_cohort
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, client_rows
 from fedbal.measures.base import Evaluated, Measures
@@ -299,14 +301,12 @@ class RoundLoop:
         """Let clients evaluate a model: the one that they receive this round, or the final one."""
         if not testers:
             return {}
+        grid = self._grid
+        if isinstance(grid, VirtualGrid) and grid.trains_cohorts and not reads_evaluations(self._strategy):
+            content = evaluation_content(record, server_round, self._preprocess)
+            return evaluate_cohort(grid, testers, content, server_round, self._measures)
         scores, replies = evaluate_on_clients(
-            self._grid,
-            testers,
-            record,
-            server_round,
-            self._measures,
-            self._schedule.timeout,
-            self._preprocess,
+            grid, testers, record, server_round, self._measures, self._schedule.timeout, self._preprocess
         )
         known = [reply for reply in replies if reply.metadata.src_node_id not in self._population.unseen]
         self._strategy.aggregate_evaluate(server_round, [reply for reply in known if reply.has_content()])

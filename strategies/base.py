@@ -283,11 +283,12 @@ def needs_of(rule: AggregationRule) -> Needs:
 
 def takes_stacks(rule: AggregationRule) -> bool:
     """Tell whether a rule can do without a message a client: it replaces none of Flower's training hooks."""
-    kind = type(rule)
-    hooks = ("configure_train", "aggregate_train")
-    return all(
-        getattr(kind, hook) is getattr(AggregationRule, hook) and hook not in vars(rule) for hook in hooks
-    )
+    return keeps(rule, "configure_train") and keeps(rule, "aggregate_train")
+
+
+def keeps(rule: AggregationRule, hook: str) -> bool:
+    """Tell whether a rule has one of Flower's hooks as it is here."""
+    return getattr(type(rule), hook) is getattr(AggregationRule, hook) and hook not in vars(rule)
 
 
 def _blocks(replies: Sequence[ClientReply]) -> list[int]:

@@ -1,10 +1,10 @@
-"""The driver's side of training a cohort without messages: cut it up, place it, add up what comes back."""
+"""The driver's side of cohorts without messages: cut it up, place it, add up what comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedbal import protocol
 from fedbal.grid.lean import Asked, ChunkSums, CohortTask
+from fedbal.measures.base import Evaluated, Measures
 from fedbal.protocol import Arrays
 from strategies.mean import Sums, block_size
 from strategies.order import CohortOrder
@@ -70,21 +71,13 @@ def train_cohort(grid: VirtualGrid, order: CohortOrder, keep: bool) -> StackedRe
     keep : bool
         Whether the models stay with the workers, to be summed there.
     """
-    content = RecordDict()
-    payloads: list[ArrayRecord] = []
-    arrays: list[tuple[str, int]] = []
-    for name, record in order.content.items():
-        if isinstance(record, ArrayRecord):
-            arrays.append((name, len(payloads)))
-            payloads.append(record)
-        else:
-            content[name] = record
+    content, arrays, payloads = _apart(order.content)
     states = grid.states.present(order.nodes)
     clients = [Asked(node, order.own.get(node), states.get(node)) for node in order.nodes]
     chunks = [[clients[i] for i in chunk] for chunk in _chunks(grid, order)]
     placed = grid.placed([[client.node for client in chunk] for chunk in chunks])
     tasks = [
-        CohortTask(order.server_round, content, tuple(arrays), {n: chunks[n] for n in numbers}, keep)
+        CohortTask(order.server_round, content, arrays, {n: chunks[n] for n in numbers}, keep)
         for numbers in placed
         if numbers
     ]
@@ -98,6 +91,62 @@ def train_cohort(grid: VirtualGrid, order: CohortOrder, keep: bool) -> StackedRe
     replies = StackedReplies(parts, KeptCohort(grid, tasks) if keep else None)
     grid.learn(order, replies)
     return replies
+
+
+def evaluate_cohort(
+    grid: VirtualGrid, nodes: Sequence[int], content: RecordDict, server_round: int, measures: Measures[Any]
+) -> dict[int, Evaluated]:
+    """Let a grid's workers evaluate the model of a message on the test rows of clients.
+
+    Parameters
+    ----------
+    grid : VirtualGrid
+        Who has the workers; it must say that it ``trains_cohorts``.
+    nodes : sequence of int
+        Whom to ask.
+    content : RecordDict
+        What all are told.
+    server_round : int
+        Round, from 1.
+    measures : Measures
+        What is measured on the task.
+
+    Returns
+    -------
+    dict
+        Node id to scores, ascending, of the clients that answered properly.
+    """
+    light, arrays, payloads = _apart(content)
+    states = grid.states.present(nodes)
+    clients = [Asked(node, None, states.get(node)) for node in nodes]
+    tasks = [
+        CohortTask(server_round, light, arrays, {0: [clients[i] for i in numbers]})
+        for numbers in grid.placed([[node] for node in nodes])
+        if numbers
+    ]
+    found: dict[int, Evaluated] = {}
+    for answers in grid.cohort_step("evaluate", tasks, None, payloads):
+        for scores in answers:
+            personal = dict(zip(scores.own, measures.unpacked(scores.personal), strict=True))
+            for node, received in zip(scores.nodes, measures.unpacked(scores.received), strict=True):
+                own = personal.get(node)
+                if received is not None and (own is not None or node not in personal):
+                    found[node] = Evaluated(received, own)
+    return dict(sorted(found.items()))
+
+
+def _apart(content: RecordDict) -> tuple[RecordDict, tuple[tuple[str, int], ...], list[ArrayRecord]]:
+    """Take the array records out of a content: what is left, their names and places, and themselves."""
+    light = RecordDict()
+    payloads: list[ArrayRecord] = []
+    arrays: list[tuple[str, int]] = []
+    for name, record in content.items():
+        if isinstance(record, ArrayRecord):
+            arrays.append((name, len(payloads)))
+            payloads.append(record)
+        else:
+            light[name] = record
+    return light, tuple(arrays), payloads
 
 
 def _chunks(grid: VirtualGrid, order: CohortOrder) -> list[list[int]]:

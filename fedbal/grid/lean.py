@@ -1,4 +1,4 @@
-"""Training a cohort without a message a client: what a worker is told, what it keeps and what it answers.
+"""Cohorts that train and evaluate without a message a client: what a worker is told, keeps and answers.
 
 One exchange: workers train and return all models, stacked. Two exchanges and a small third, for models that are too
 large to move one by one: workers keep the models of their chunks and return numbers; told the weights, they return
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from clients.app import TrainingApp
 from clients.jobs import TrainReply
+from clients.scoring import Scored
 from fedbal import protocol
 from fedbal.grid import flower
 from fedbal.grid.gather import Gather
@@ -27,6 +28,11 @@ from strategies.alignment import products
 from strategies.mean import Sums, maxima, weighted_sums
 from strategies.stacked import StackedPart
 from strategies.validation import signature_of_record
+
+FROM_MODEL = ("train", "evaluate")
+"""Steps that bring a model; the others are about models that a worker has kept."""
+EVALUATED_AT_ONCE = 256
+"""Clients whose data is looked up together for an evaluation; decides no number."""
 
 
 class Asked(NamedTuple):
@@ -74,6 +80,16 @@ class Trained(NamedTuple):
     """Clients that the worker trains at once since its device was full; None: it never was."""
 
 
+class CohortScores(NamedTuple):
+    """What the clients of a worker scored, as :meth:`fedbal.measures.base.Measures.packed` packs it."""
+
+    nodes: list[int]
+    received: Any
+    own: list[int]
+    """Clients that have a model of their own."""
+    personal: Any
+
+
 class ChunkSums(NamedTuple):
     """Weighted sums over the clients of a chunk."""
 
@@ -107,9 +123,7 @@ class CohortWorker:
 
     def train(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> Trained:
         """Train the chunks of a task, in order."""
-        content = RecordDict(dict(task.content))
-        for name, index in task.arrays:
-            content[name] = payloads[index]
+        content = _content(task, payloads)
         record = protocol.arrays_of(content)
         reference = signature_of_record(record)
         if task.server_round != self._round or not task.keep:
@@ -127,6 +141,13 @@ class CohortWorker:
         else:
             trained.parts.append(everyone.part())
         return trained._replace(reduced=self._app.memory.chunk)
+
+    def evaluate(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> list[CohortScores]:
+        """Evaluate the model of a task, and the clients' own, on the clients' test rows; who fails is left out."""
+        content = _content(task, payloads)
+        clients = [client for chunk in task.chunks.values() for client in chunk]
+        starts = range(0, len(clients), EVALUATED_AT_ONCE)
+        return [self._scores(content, clients[start : start + EVALUATED_AT_ONCE]) for start in starts]
 
     def sums(self, chunks: Sequence[int], weights: Mapping[int, float]) -> dict[int, ChunkSums]:
         """Return the weighted sums of kept chunks, of those that have a client with a weight."""
@@ -153,6 +174,22 @@ class CohortWorker:
                 )
                 found.update(dict(zip(kept.nodes, values, strict=True)))
         return found
+
+    def _scores(self, content: RecordDict, clients: Sequence[Asked]) -> CohortScores:
+        answers = self._app.evaluate_chunk(content, [self._context(client) for client in clients])
+        scored = [
+            (client.node, answer)
+            for client, answer in zip(clients, answers, strict=True)
+            if isinstance(answer, Scored)
+        ]
+        own = [(node, answer.personal) for node, answer in scored if answer.personal is not None]
+        pack = self._app.trainer.measures.packed
+        return CohortScores(
+            nodes=[node for node, _ in scored],
+            received=pack([answer.received for _, answer in scored]),
+            own=[node for node, _ in own],
+            personal=pack([sums for _, sums in own]),
+        )
 
     def _train_chunk(
         self, clients: Sequence[Asked], content: RecordDict, gather: Gather, states: dict[int, RecordDict]
@@ -188,6 +225,13 @@ class CohortWorker:
         parts.append(replace(part, arrays={}, records={}))
 
 
+def _content(task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> RecordDict:
+    content = RecordDict(dict(task.content))
+    for name, index in task.arrays:
+        content[name] = payloads[index]
+    return content
+
+
 def _told(content: RecordDict, own: ConfigRecord | None) -> RecordDict:
     if not own:
         return content
@@ -199,8 +243,9 @@ def _told(content: RecordDict, own: ConfigRecord | None) -> RecordDict:
 
 
 def call(worker: CohortWorker, what: str, task: CohortTask, argument: Any, payloads: Sequence[Any]) -> Any:
-    """Do one step of the protocol: ``train``, ``sums`` or ``products``."""
-    if what == "train":
-        return worker.train(task, dict(enumerate(payloads)))
+    """Do one step of the protocol: ``train``, ``evaluate``, ``sums`` or ``products``."""
+    if what in FROM_MODEL:
+        begin = worker.train if what == "train" else worker.evaluate
+        return begin(task, dict(enumerate(payloads)))
     step = worker.sums if what == "sums" else worker.products
     return step(list(task.chunks), argument)

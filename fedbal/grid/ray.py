@@ -26,7 +26,7 @@ from fedbal.fingerprints import of_code
 from fedbal.grid import flower
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.chunks import Chunks
-from fedbal.grid.lean import CohortTask, CohortWorker, call
+from fedbal.grid.lean import FROM_MODEL, CohortTask, CohortWorker, call
 from fedbal.grid.placement import Costs, longest_first
 from fedbal.grid.resources import fit_workers, room
 from fedbal.grid.work import NodeDirectory, Outcome, Runner, Task
@@ -281,17 +281,17 @@ class RayGrid(VirtualGrid):
     def _stepped(
         self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord]
     ) -> list[Any]:
-        if what == "train":
+        if what in FROM_MODEL:
             self._models = [self._ray.put(payload) for payload in payloads]
             self._holders = list(self._pool[: len(tasks)])
         told = None if argument is None else self._ray.put(argument)
         models = self._models
 
         def ask(worker: Any, task: CohortTask, again: bool) -> Any:
-            if again and what != "train":
+            if again and what not in FROM_MODEL:
                 # Calls of one driver reach a worker in order.
                 worker.cohort_step.remote("train", task, None, *models)
-            return worker.cohort_step.remote(what, task, told, *(models if what == "train" else ()))
+            return worker.cohort_step.remote(what, task, told, *(models if what in FROM_MODEL else ()))
 
         waiting = {ask(self._holders[i], task, False): (i, 1) for i, task in enumerate(tasks)}
         answers: dict[int, Any] = {}

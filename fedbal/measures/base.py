@@ -121,6 +121,15 @@ class Measures(ABC, Generic[S]):
     def read(self, content: RecordDict) -> Evaluated | None:
         """Read what :meth:`reply` wrote; None for an answer that contradicts itself."""
 
+    def packed(self, received: Sequence[S]) -> Any:
+        """Return many clients' statistics of one model each as they travel between fedbal's own processes."""
+        return [self.reply(sums) for sums in received]
+
+    def unpacked(self, packed: Any) -> list[Any]:
+        """Return of what :meth:`packed` made, for each client, what :meth:`read` reads in its reply."""
+        found = [self.read(content) for content in packed]
+        return [None if one is None else one.received for one in found]
+
     @abstractmethod
     def spread(self, rows: Sequence[Any], min_samples: int) -> Mapping[str, Any]:
         """Return how differently a model serves clients, from one :class:`ClientResult` a client."""

@@ -124,6 +124,23 @@ class Classification(Measures[Confusion]):
         measured = float(own_loss) if isinstance(own_loss, int | float) else float("nan")
         return Evaluated(received, ClientScore(int(samples), int(np.trace(own)), measured, own))
 
+    def packed(self, received: Sequence[Confusion]) -> Any:
+        """Return losses and the non-zero cells of all confusion counts."""
+        counts = np.array([one.counts for one in received], np.int64).reshape(-1, self.num_classes**2)
+        row, cell = np.nonzero(counts)
+        return np.array([one.loss_sum for one in received]), row, cell, counts[row, cell]
+
+    def unpacked(self, packed: Any) -> list[Any]:
+        """Return the clients' scores."""
+        losses, row, cell, count = packed
+        counts = np.zeros((len(losses), self.num_classes**2), np.int64)
+        counts[row, cell] = count
+        matrices = counts.reshape(len(losses), self.num_classes, self.num_classes)
+        samples, correct = counts.sum(axis=1), np.trace(matrices, axis1=1, axis2=2)
+        means = losses / np.maximum(samples, 1)
+        numbers = zip(samples.tolist(), correct.tolist(), means.tolist(), matrices, strict=True)
+        return [ClientScore(*values) for values in numbers]
+
     def spread(self, rows: Sequence[Any], min_samples: int) -> Mapping[str, Any]:
         """Return the spread of accuracy."""
         return client_spread(rows, min_samples)
