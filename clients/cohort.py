@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -34,7 +34,10 @@ def train_alone(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
 
 
 def train_cohort(
-    trainer: Trainer, jobs: Sequence[TrainJob], engine: Engine
+    trainer: Trainer,
+    jobs: Sequence[TrainJob],
+    engine: Engine,
+    parted: Callable[[Exception], None] | None = None,
 ) -> list[tuple[Tensors, float] | Exception]:
     """Train the clients of a chunk.
 
@@ -48,6 +51,8 @@ def train_cohort(
         The clients, in an order that depends on the cohort alone.
     engine : Engine
         How to train them.
+    parted : callable, optional
+        Told what went wrong when clients that should have been trained at once are trained one by one.
 
     Returns
     -------
@@ -66,9 +71,11 @@ def train_cohort(
             return list(_together(trainer, jobs, engine))
         except (torch.OutOfMemoryError, RunError):
             raise
-        except Exception:
+        except Exception as error:
             for job in jobs:
                 job.local.progress.steps = 0
+            if parted is not None:
+                parted(error)
     return [_attempt(trainer, job) for job in jobs]
 
 

@@ -41,9 +41,12 @@ class Memory:
     ----------
     chunk : int, optional
         Clients at once since then; None: the device has never been full.
+    parted : str, optional
+        What a user should know about clients that could not be trained at once; None: there have been none.
     """
 
     chunk: int | None = None
+    parted: str | None = None
 
     def train(self, trainer: Trainer, jobs: Sequence[TrainJob], engine: Engine) -> list[Result]:
         """Train the clients of a chunk as :func:`clients.cohort.train_cohort` does, in parts if need be.
@@ -79,10 +82,14 @@ class Memory:
             self.chunk = -(-len(part) // 2)
         return results
 
+    def _parted(self, error: Exception) -> None:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        self.parted = f"clients were trained one by one, since training them at once failed: {reason}"
+
     def _attempt(self, trainer: Trainer, jobs: Sequence[TrainJob], engine: Engine) -> list[Result] | None:
         """Train; None when the device is full and there are clients to leave out."""
         try:
-            return train_cohort(trainer, jobs, engine)
+            return train_cohort(trainer, jobs, engine, self._parted)
         except torch.OutOfMemoryError as error:
             full = device_full(error)
         # The error's frames held the tensors; only now are they free.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,13 +57,7 @@ def train_replayed(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
 
 def _batches(trainer: Trainer, job: TrainJob) -> Iterator[tuple[Tensor, Tensor]]:
     split, augment = job.local.data.train, trainer.options.augment
-    if augment.active or split.shift is not None or split.transform is not None:
-        draws = augment.draws(trainer.options.seed, job.local.data.key, job.local.round)
-        for positions in job.batches:
-            yield augment.rows(*split.batch(positions), draws)
-    elif job.batches:
-        rows = torch.from_numpy(split.rows[np.concatenate(job.batches)]).to(split.pool.device)
-        # Every batch is a tensor of its own: parts of a larger one begin anywhere in memory, and with that
-        # the bits of a matrix product may change.
-        for index in torch.split(rows, [len(positions) for positions in job.batches]):
-            yield split.pool.batch(index)
+    draws = augment.draws(trainer.options.seed, job.local.data.key, job.local.round)
+    changes = augment.changes([len(positions) for positions in job.batches], draws, split.pool.device)
+    for (x, y), change in zip(split.cut(job.batches), changes, strict=True):
+        yield augment.apply_rows(x, y, change)

@@ -67,6 +67,9 @@ def print_explanation(directory: Path, server_round: int | None, *, as_json: boo
     for row in clients:
         if row["reason"]:
             say(f"{row['client']}: {row['reason']}")
+    say(_engine(found["engine"]))
+    for note in found["notes"]:
+        say(f"note: {note}")
     say(_legend(clients))
 
 
@@ -83,6 +86,18 @@ def class_bar(counts: Sequence[int], widest: int = WIDEST) -> str:
     masses = [sum(counts[low:high]) for low, high in itertools.pairwise(edges)]
     top = max(masses)
     return "".join(LEVELS[-(-mass * len(LEVELS) // top) - 1] if mass else NOTHING for mass in masses)
+
+
+def _engine(engine: Mapping[str, Any]) -> str:
+    """Return in words how the clients of the run were trained."""
+    chunk, reduced = engine.get("chunk"), engine.get("reduced")
+    at_once = f"at once, at most {chunk}" + (f" ({reduced} since a device was full)" if reduced else "")
+    words = {
+        "loop": "one by one",
+        "vectorized": at_once,
+        "compiled": f"{at_once}, through a compiled step",
+    }
+    return f"engine: clients are trained {words.get(str(engine.get('kind')), MISSING)}"
 
 
 def _legend(clients: Sequence[Mapping[str, Any]]) -> str:

@@ -149,4 +149,4 @@ def _hint(device: str, parameters: int, load: Load) -> tuple[str, ...]:
     steps = load.rounds * load.cohort * load.steps
     if device != "cpu" or parameters > SMALL or steps < STEPS_THAT_PAY_COMPILATION or compiler() is None:
         return ()
-    return ("runtime.compile: true would probably train these clients in less than half the time",)
+    return ("runtime.compile: true is probably a little faster for a run of this length",)

@@ -27,7 +27,8 @@ def explain_round(reader: RunReader, server_round: int | None = None) -> dict[st
     -------
     dict
         ``round``, ``strategy``, ``status`` of the run, ``sampled``, ``replied``, ``dropped``, ``test`` (as in
-        ``rounds.jsonl``) and ``clients``, one mapping for each client of the cohort, in cohort order:
+        ``rounds.jsonl``), ``engine`` (how clients were trained, as in ``fingerprints.json``), ``notes`` of the
+        run, once it has ended, and ``clients``, one mapping for each client of the cohort, in cohort order:
         ``client``, ``num_examples``, ``classes`` (class name to training samples), ``discrepancy``, ``weight``,
         ``fedavg_weight`` (its share of the samples of the clients that were averaged; None if it was not),
         ``cosine`` (of its update to the mean update), ``update_norm``, ``status``, ``reason``. What the rule did
@@ -70,6 +71,8 @@ def explain_round(reader: RunReader, server_round: int | None = None) -> dict[st
         "strategy": reader.scenario["strategy"]["name"],
         "status": reader.status,
         **{key: row[key] for key in ("sampled", "replied", "dropped", "test")},
+        "engine": reader.fingerprints.get("engine", {}),
+        "notes": (reader.summary() or {}).get("notes", []),
         "clients": clients,
     }
 

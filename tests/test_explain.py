@@ -47,6 +47,7 @@ def test_every_client_of_the_cohort_is_explained(reader):
     assert (found["round"], found["strategy"], found["sampled"], found["replied"]) == (2, "feddisco", 6, 4)
     assert found["test"] == reader.rounds()[1]["test"]
     assert all(set(row) == KEYS for row in found["clients"])
+    assert found["engine"]["kind"] == "loop"
     kept = [row for row in found["clients"] if row["status"] == "ok"]
     late = [row for row in found["clients"] if row["status"] == "straggler"]
     assert (len(kept), len(late)) == (4, 2)
@@ -120,6 +121,7 @@ def test_the_table(reader):
     ]
     assert len([line for line in lines[2:8] if line.split()[-1] in ("ok", "straggler")]) == 6
     assert all("█" in line for line in lines[2:8])
+    assert lines[-2] == "engine: clients are trained one by one"
     assert lines[-1].startswith("classes: a block a class, 0 to 9; cosine")
 
 

@@ -128,6 +128,11 @@ class VirtualGrid(Grid):
             )
         self.reduced = chunk
 
+    def tell(self, note: str | None) -> None:
+        """Say something of a worker's once a round at most; None: nothing."""
+        if note is not None and note not in self.notes:
+            self.notes.append(note)
+
     def close(self) -> None:
         """Let workers go."""
 
@@ -191,6 +196,7 @@ class VirtualGrid(Grid):
         for message, task, outcome in zip(messages, tasks, self.execute(tasks, payloads), strict=True):
             self.seconds[task.node] = outcome.seconds
             self.reduce(outcome.reduced)
+            self.tell(outcome.parted)
             self.states.put(task.node, outcome.state)
             if outcome.content is not None:
                 replies.append(Message(outcome.content, reply_to=message))

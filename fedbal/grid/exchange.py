@@ -86,6 +86,7 @@ def train_cohort(grid: VirtualGrid, order: CohortOrder, keep: bool) -> StackedRe
     for answer in answers:
         parts += answer.parts
         grid.reduce(answer.reduced)
+        grid.tell(answer.parted)
         for node, state in answer.states.items():
             grid.states.put(node, state)
     replies = StackedReplies(parts, KeptCohort(grid, tasks) if keep else None)

@@ -78,6 +78,8 @@ class Trained(NamedTuple):
     """Client states after training, of clients that have any."""
     reduced: int | None = None
     """Clients that the worker trains at once since its device was full; None: it never was."""
+    parted: str | None = None
+    """What to say about clients that could not be trained at once."""
 
 
 class CohortScores(NamedTuple):
@@ -140,7 +142,7 @@ class CohortWorker:
             self._current = to_arrays(record)
         else:
             trained.parts.append(everyone.part())
-        return trained._replace(reduced=self._app.memory.chunk)
+        return trained._replace(reduced=self._app.memory.chunk, parted=self._app.memory.parted)
 
     def evaluate(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> list[CohortScores]:
         """Evaluate the model of a task, and the clients' own, on the clients' test rows; who fails is left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flwr.app import ArrayRecord, Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
@@ -63,6 +64,8 @@ class Outcome:
         Wall time.
     reduced : int, optional
         Clients that the worker trains at once since its device was full; None: it never was.
+    parted : str, optional
+        What to say about clients that could not be trained at once.
     """
 
     node: int
@@ -71,6 +74,7 @@ class Outcome:
     state: RecordDict
     seconds: float
     reduced: int | None = None
+    parted: str | None = None
 
 
 FIRST_NODE = 2
@@ -170,8 +174,12 @@ class Runner:
         outcomes = []
         for task, (_, context), answer in zip(tasks, asked, app.train_chunk(asked), strict=True):
             outcomes.append(self._outcome(task, context, answer, started))
-        share = (time.perf_counter() - started) / len(tasks)
-        return [replace(outcome, seconds=share, reduced=app.memory.chunk) for outcome in outcomes]
+        told: dict[str, Any] = {
+            "seconds": (time.perf_counter() - started) / len(tasks),
+            "reduced": app.memory.chunk,
+            "parted": app.memory.parted,
+        }
+        return [replace(outcome, **told) for outcome in outcomes]
 
     def _outcome(
         self, task: Task, context: Context, answer: TrainReply | Exception | SystemExit, started: float

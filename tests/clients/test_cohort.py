@@ -9,6 +9,7 @@ from clients import cohort
 from clients.cohort import train_alone, train_cohort
 from clients.engine import LOOP, Engine
 from clients.jobs import prepare
+from clients.memory import Memory
 from clients.standard import Standard
 from tests.clients.cohorts import distance, members, message, trainer
 from tests.clients.test_vectorized import answers
@@ -43,6 +44,16 @@ def test_one_clients_failure_is_its_own():
             tensors, loss = train_alone(made, job)
             assert loss == result[1]
             assert all(torch.equal(tensors[name], result[0][name]) for name in tensors)
+
+
+def test_a_failed_attempt_at_once_is_told():
+    made, data, memory = trainer(), members(), Memory()
+    memory.train(made, jobs_of(made, data), Engine("vectorized", 7))
+    assert memory.parted is None
+    object.__setattr__(made, "update", Failing(made.update.criterion))
+    memory.train(made, jobs_of(made, data), Engine("vectorized", 7))
+    assert memory.parted is not None
+    assert memory.parted.endswith("failed: not at once")
 
 
 def test_steps_are_counted_once_after_a_failed_attempt_at_once():

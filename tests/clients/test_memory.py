@@ -33,7 +33,7 @@ class Card:
         self.room = room
         self.sizes = []
 
-    def __call__(self, trainer, jobs, engine):
+    def __call__(self, trainer, jobs, engine, parted=None):
         found = train_cohort(trainer, jobs, engine)
         self.sizes.append(len(jobs))
         if len(jobs) > self.room:
