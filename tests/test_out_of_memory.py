@@ -16,7 +16,7 @@ AT_ONCE = ("runtime.vectorize=true", "runtime.chunk=4", "cohort.fraction=1.0")
 
 
 def roomy(limit):
-    def train(trainer, jobs, engine):
+    def train(trainer, jobs, engine, parted=None):
         found = train_cohort(trainer, jobs, engine)
         if len(jobs) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory.")
