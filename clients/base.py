@@ -191,6 +191,11 @@ class ClientUpdate(ABC):
     def loss(self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen) -> Tensor:
         """Return the scalar loss of one minibatch; pure."""
 
+    @property
+    def steps_along_loss(self) -> bool:
+        """Whether a local step is one move along ``loss``, as many clients can make it at once."""
+        return type(self).step is ClientUpdate.step
+
     def step(
         self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen, descend: Descend
     ) -> tuple[Tensors, Tensor]:

@@ -104,6 +104,11 @@ class Moon(ClientUpdate):
         term = rows.mean() if weight is None else (rows * weight).sum() / weight.sum().clamp_min(1.0)
         return self.criterion(logits, batch) + self.mu * term
 
+    @property
+    def steps_along_loss(self) -> bool:
+        """Whether there is no head that a step might have to leave alone."""
+        return self.projection is None or self.mu == 0.0
+
     def step(
         self, forward: Forward, params: Tensors, batch: Batch, frozen: Frozen, descend: Descend
     ) -> tuple[Tensors, Tensor]:

@@ -95,7 +95,7 @@ class Trainer:
     @cached_property
     def replays(self) -> bool:
         """Whether the steps of a client alone can be recorded: they are functions of tensors."""
-        known = known_parts(self.model, self.update) and type(self.update).step is ClientUpdate.step
+        known = known_parts(self.model, self.update) and self.update.steps_along_loss
         return known and model_obstacle(self.model) is None
 
     @cached_property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
-from clients.base import ClientUpdate
 from clients.cohort import train_alone
 from clients.data import ClientData, Pool, Split
 from clients.jobs import TrainJob, finish, prepare
@@ -22,7 +21,7 @@ ROWS = 8
 def obstacle(trainer: Trainer) -> str | None:
     """Return in words what forbids to train many clients at once; None: nothing that can be told beforehand."""
     update, optimizer = trainer.update, trainer.optimizer
-    if type(update).step is not ClientUpdate.step:
+    if not update.steps_along_loss:
         return f"the client update {type(update).__name__} has local steps of its own"
     if not getattr(optimizer, "elementwise", False):
         return f"the optimizer {type(optimizer).__name__} does not declare `elementwise = True`"

@@ -77,13 +77,14 @@ class Classification(Measures[Confusion]):
         """Return every number of a global test, of all its logits together."""
         assert groups is not None
         logits, truth = torch.empty((0, self.num_classes)), torch.empty(0, dtype=torch.int64)
-        loss, parts = 0.0, []
+        loss, parts = torch.zeros((), dtype=torch.float64), []
         for scores, labels in batches:
-            loss += float(F.cross_entropy(scores, labels, reduction="sum").to(torch.float64))
-            parts.append((scores.cpu(), labels.cpu()))
+            loss = loss.to(scores.device) + F.cross_entropy(scores, labels, reduction="sum").to(torch.float64)
+            parts.append((scores, labels))
         if parts:
-            logits, truth = (torch.cat(column) for column in zip(*parts, strict=True))
-        confusion = Confusion.of(truth, logits.argmax(1), self.num_classes, loss)
+            # On a device everything waits there until here.
+            logits, truth = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        confusion = Confusion.of(truth, logits.argmax(1), self.num_classes, float(loss))
         numbers = global_numbers(confusion, logits.numpy(), truth.numpy(), groups)
         if posthoc is not None:
             numbers["posthoc"] = posthoc_numbers(logits.numpy(), truth.numpy(), groups, posthoc)

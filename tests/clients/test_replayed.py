@@ -8,7 +8,6 @@ import torch
 
 from clients import LOSSES, UPDATES
 from clients.augment import Augmentation
-from clients.base import ClientUpdate
 from clients.cohort import train_alone
 from clients.losses import CrossEntropy
 from clients.optimizers import SGD, Adam, AdamW
@@ -20,7 +19,7 @@ from clients.training import LocalPlan, train_from
 from fedbal.determinism import pinned
 from tests.clients.cohorts import MODELS, answers, members, trainer
 
-REPLAYED = [name for name in UPDATES if UPDATES.load(name).step is ClientUpdate.step]
+REPLAYED = [name for name in UPDATES if name != "fedbr"]
 
 
 @pytest.fixture(autouse=True)

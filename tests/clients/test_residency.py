@@ -13,6 +13,7 @@ from clients.engine import Engine
 from clients.jobs import prepare
 from clients.records import in_one, to_host
 from clients.training import LocalPlan, evaluate
+from fedbal.measures import measures_for
 from tests.clients.cohorts import CLASSES, members, message, trainer
 
 
@@ -74,13 +75,15 @@ def test_steps_cross_nothing(engine, monkeypatch):
     assert crossings(monkeypatch, 12, engine) == crossings(monkeypatch, 3, engine)
 
 
-def test_an_evaluation_crosses_a_fixed_number_of_times(monkeypatch):
+def test_an_evaluation_crosses_a_fixed_number_of_times_a_batch(monkeypatch):
     made, data = trainer(), members()
     split = Split(data[0].train.pool, np.arange(100))
     counts = []
-    for size in (10, 50):
+    for size, batches in ((10, 10), (50, 2)):
         with monkeypatch.context() as patch:
             counter = Crossings(patch)
-            evaluate(made.model, made.model.state_dict(), split, CLASSES, size)
-        counts.append(counter.count)
-    assert counts[0] == counts[1] <= 3
+            evaluate(
+                made.model, made.model.state_dict(), split, measures_for("classification", CLASSES), size
+            )
+        counts.append((counter.count - 1) / batches)
+    assert counts[0] == counts[1] == 2
