@@ -56,7 +56,8 @@ def test_run_prints_rounds_a_table_and_the_directory(finished: tuple[Path, Resul
 
 def test_run_writes_the_resolved_scenario(finished: tuple[Path, Result]) -> None:
     out, _ = finished
-    expected = load("quickstart", ["rounds=3", "data.partition.clients=5", "client.local_epochs=1"])
+    engine = ["runtime.vectorize=false", "runtime.compile=false"]
+    expected = load("quickstart", ["rounds=3", "data.partition.clients=5", "client.local_epochs=1", *engine])
     assert load(out / "scenario.yaml") == expected
 
 

@@ -7,7 +7,8 @@ from flwr.app import RecordDict
 
 from clients import LOSSES, UPDATES
 from fedbal import checkpoint
-from fedbal.grid.work import client_of
+from fedbal.grid.state import ClientStates
+from fedbal.grid.work import FIRST_NODE, client_of
 from fedbal.observer import Silent
 from fedbal.results import RunReader
 from fedbal.simulation import resume, run
@@ -130,9 +131,9 @@ def test_what_a_client_keeps_waits_for_its_next_round(tmp_path, rule):
     scenario = digits(f"strategy={rule}", "cohort={size: 2}", "rounds=4", "data.validation=0.2")
     with pytest.raises(Stop):
         run(scenario, tmp_path / "run", observer=StopAfterTwo())
-    before = checkpoint.load(tmp_path / "run").clients
+    before = states(tmp_path / "run")
     resume(tmp_path / "run")
-    after, reader = checkpoint.load(tmp_path / "run").clients, RunReader(tmp_path / "run")
+    after, reader = states(tmp_path / "run"), RunReader(tmp_path / "run")
     names = [line.split(",")[0] for line in (tmp_path / "run" / "clients.csv").read_text().splitlines()[1:]]
     asked = {row["client"] for row in reader.clients() if row["round"] > 2}
     waiting = [node for node in before if names[client_of(node)] not in asked]
@@ -140,6 +141,14 @@ def test_what_a_client_keeps_waits_for_its_next_round(tmp_path, rule):
     assert all(kept(before[node]) == kept(after[node]) for node in waiting)
     again = [node for node in after if names[client_of(node)] in asked]
     assert all(kept(after[node]) != kept(before.get(node, RecordDict())) for node in again)
+
+
+def states(directory):
+    """Return the states in a checkpoint by node id."""
+    found = ClientStates()
+    found.restore(checkpoint.load(directory).clients)
+    clients = len((directory / "clients.csv").read_text().splitlines()) - 1
+    return found.present(range(FIRST_NODE, FIRST_NODE + clients))
 
 
 def kept(state):
