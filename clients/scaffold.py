@@ -3,7 +3,9 @@
 Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020, arXiv 1910.06378,
 Algorithm 1 with option II: ``y <- y - lr (g + c - c_k)``; after tau steps ``c_k' = c_k - c + (w - y) / (tau lr)``.
 The correction enters as the linear term ``<c - c_k, y>`` of the loss, whose gradient it is. Option II takes the
-travelled distance for the sum of gradients, which holds for plain SGD: momentum or weight decay blur it.
+travelled distance for the sum of gradients, which holds for plain SGD. Momentum rho carries a constant gradient
+further than tau steps, by FedNova's ``a_k``, which takes the place of tau here: tau itself would overrate them by
+up to 1 / (1 - rho) and diverge. Weight decay still blurs them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from clients.base import Batch, ClientUpdate, Forward, Frozen, LocalRound, Tensors
+from clients.normalised import normalised_steps
 from clients.records import encode, floating_like
 from fedbal.protocol import CONTROL, CONTROL_DELTA
 
@@ -35,7 +38,8 @@ class Scaffold(ClientUpdate):
     def records(self, local: LocalRound, trained: Tensors) -> Mapping[str, Tensors]:
         """Renew the client's control and send its change."""
         server, own = _controls(local)
-        scale = local.progress.steps * local.progress.learning_rate
+        progress = local.progress
+        scale = normalised_steps(progress.steps, progress.momentum) * progress.learning_rate
         if scale <= 0.0:
             raise ValueError("SCAFFOLD needs at least one local step and an optimizer with a learning rate")
         change = {name: (local.received[name] - trained[name]) / scale - server[name] for name in server}
