@@ -111,7 +111,6 @@ def test_evaluation_is_not_augmented_and_off_gives_the_same_bytes(tmp_path):
 def test_ray_gives_the_same_bytes(tmp_path):
     pytest.importorskip("ray")
     changes = (
-        "model=cnn",
         "rounds=2",
         ON,
         "client.clip_norm=0.5",
