@@ -28,8 +28,9 @@ def test_names_are_unique_and_can_stand_in_a_marker(study):
     assert "-" not in study.name
 
 
-def test_claims_can_be_judged_at_the_committed_size(study):
-    pairs = {(setting.name, arm.name) for setting, arm in study.pairs("cpu")}
+def test_claims_can_be_judged_on_two_cores(study):
+    sizes = [size for size in study.sizes if size in ("cpu", *(one.name for one in study.settings))]
+    pairs = {(setting.name, arm.name) for size in sizes for setting, arm in study.pairs(size)}
     metrics = {metric.name for metric in study.metrics}
     windows = {"last", "best", *(f"last{window}" for window in study.windows)}
     for claim in study.claims:
