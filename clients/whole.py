@@ -10,7 +10,7 @@ from torch import nn
 from clients.base import Batch, Criterion, LocalRound, Tensors
 from clients.functional import ModelFunction
 from clients.losses import class_prior
-from clients.training import predict, split_state
+from clients.training import split_state
 
 
 @torch.no_grad()
@@ -31,11 +31,11 @@ def mean_loss(model: nn.Module, criterion: Criterion, local: LocalRound) -> floa
     if not local.received:
         raise ValueError("the loss of the received model is asked for, and no model came along")
     prior = class_prior(criterion, local)
+    model.eval()
+    forward = ModelFunction(model)
     total = torch.zeros((), dtype=torch.float64, device=local.data.train.pool.device)
-    for (x, y), (logits, _) in zip(
-        local.data.train.batches(512), predict(model, local.received, local.data.train), strict=True
-    ):
-        total += criterion(logits, Batch(x, y, None, prior)).to(torch.float64) * len(y)
+    for x, y in local.data.train.batches(512):
+        total += criterion(forward(local.received, x), Batch(x, y, None, prior)).to(torch.float64) * len(y)
     return float(total) / max(len(local.data.train), 1)
 
 
