@@ -1,0 +1,1 @@
+"""Comparison of rules: plan, runs, pairing, statistics, tables, figures, report."""
