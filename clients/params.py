@@ -10,6 +10,7 @@ from clients import SCHEDULES
 from fedbal.components import Choice, Component
 from fedbal.measures.names import CLASSIFICATION, SEGMENTATION, TaskName, tasks_of_score
 from fedbal.params import CustomParams, Params
+from fedbal.search_space import OneOf, Range
 
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -29,7 +30,7 @@ class ProximalParams(Params):
     """The proximal update."""
 
     name: Literal["proximal"] = "proximal"
-    mu: Annotated[float, Field(ge=0.0)] = Field(
+    mu: Annotated[NonNegative, Range(0.001, 10.0, log=True)] = Field(
         1.0, description="Proximal coefficient, >= 0; 0 is the standard update."
     )
 
@@ -104,7 +105,7 @@ class SGDParams(OptimizerParams):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"] = "sgd"
-    lr: Rate = Field(0.1, description="Learning rate, > 0.")
+    lr: Annotated[Rate, Range(0.001, 1.0, log=True)] = Field(0.1, description="Learning rate, > 0.")
     momentum: Decay = Field(0.0, description="Momentum in [0, 1).")
     weight_decay: NonNegative = Field(0.0, description="L2 coefficient, >= 0.")
     nesterov: bool = Field(False, description="Nesterov's momentum; needs momentum > 0.")
@@ -121,7 +122,7 @@ class AdamParams(OptimizerParams):
     """Adam."""
 
     name: Literal["adam"] = "adam"
-    lr: Rate = Field(0.001, description="Learning rate, > 0.")
+    lr: Annotated[Rate, Range(1e-5, 0.1, log=True)] = Field(0.001, description="Learning rate, > 0.")
     beta1: Decay = Field(0.9, description="Decay of the first moment, in [0, 1).")
     beta2: Decay = Field(0.999, description="Decay of the second moment, in [0, 1).")
     eps: Rate = Field(1e-8, description="Added to the denominator, > 0.")
@@ -162,7 +163,7 @@ class FedDynParams(Params):
     """FedDyn's local objective."""
 
     name: Literal["feddyn"] = "feddyn"
-    alpha: Annotated[float, Field(gt=0.0)] = Field(
+    alpha: Annotated[Rate, Range(0.001, 1.0, log=True)] = Field(
         0.01, description="Regularisation, > 0; as the strategy's."
     )
 
@@ -175,10 +176,10 @@ class MoonParams(Params):
         return CLASSIFICATION
 
     name: Literal["moon"] = "moon"
-    mu: Annotated[float, Field(ge=0.0)] = Field(
+    mu: Annotated[NonNegative, Range(0.1, 10.0, log=True)] = Field(
         1.0, description="Weight of the contrastive term, >= 0; 0 is the standard update."
     )
-    temperature: Annotated[float, Field(gt=0.0)] = Field(0.5, description="Temperature T, > 0.")
+    temperature: Annotated[Rate, Range(0.1, 1.0, log=True)] = Field(0.5, description="Temperature T, > 0.")
     projection: Count | None = Field(
         None,
         description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head.",
@@ -193,10 +194,10 @@ class FedBRParams(Params):
         return CLASSIFICATION
 
     name: Literal["fedbr"] = "fedbr"
-    mu: NonNegative = Field(
+    mu: Annotated[NonNegative, Range(0.05, 5.0, log=True)] = Field(
         0.5, description="Weight of the contrastive term, >= 0; 0 leaves the other alone."
     )
-    lam: NonNegative = Field(
+    lam: Annotated[NonNegative, Range(0.1, 10.0, log=True)] = Field(
         1.0, description="Weight of the balance term (lambda), >= 0; 0 leaves the other alone."
     )
     tau1: NonNegative = Field(2.0, description="Factor of the cosine to the received features, >= 0.")
@@ -229,7 +230,9 @@ class FocalParams(Params):
     """Focal loss."""
 
     name: Literal["focal"] = "focal"
-    gamma: Annotated[float, Field(ge=0.0)] = Field(2.0, description="Focusing, >= 0; 0 is cross-entropy.")
+    gamma: Annotated[NonNegative, Range(0.5, 5.0)] = Field(
+        2.0, description="Focusing, >= 0; 0 is cross-entropy."
+    )
 
 
 class DiceParams(Params):
@@ -237,7 +240,7 @@ class DiceParams(Params):
 
     name: Literal["dice"] = "dice"
     smooth: Rate = Field(1.0, description="Pixels added to numerator and denominator, > 0.")
-    ce_weight: NonNegative = Field(
+    ce_weight: Annotated[NonNegative, Range(0.0, 2.0)] = Field(
         0.0, description="Weight of a cross-entropy of all pixels beside it, >= 0; 0: Dice alone."
     )
 
@@ -267,7 +270,7 @@ class ClassBalancedParams(WithPrior):
     """Class-balanced cross-entropy."""
 
     name: Literal["class_balanced"] = "class_balanced"
-    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+    beta: Annotated[Decay, OneOf((0.9, 0.99, 0.999, 0.9999))] = Field(
         0.9999, description="In [0, 1); 0 is cross-entropy."
     )
 
@@ -283,7 +286,7 @@ class LogitAdjustmentParams(WithPrior):
     """Logit-adjusted cross-entropy."""
 
     name: Literal["logit_adjustment"] = "logit_adjustment"
-    tau: Annotated[float, Field(ge=0.0)] = Field(
+    tau: Annotated[NonNegative, Range(0.25, 4.0, log=True)] = Field(
         1.0,
         description="Strength, >= 0; 0 is cross-entropy, over the classes present where absent ones are masked.",
     )
@@ -294,7 +297,7 @@ class FedLCParams(ReadsCounts):
     """Logits calibration."""
 
     name: Literal["fedlc"] = "fedlc"
-    tau: Annotated[float, Field(ge=0.0)] = Field(
+    tau: Annotated[NonNegative, Range(0.1, 10.0, log=True)] = Field(
         1.0, description="Strength, >= 0; 0 is cross-entropy over the classes present."
     )
 
@@ -303,4 +306,4 @@ class FedRSParams(ReadsCounts):
     """Restricted softmax."""
 
     name: Literal["fedrs"] = "fedrs"
-    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.5, description="In [0, 1]; 1 is cross-entropy.")
+    alpha: Annotated[Share, Range(0.0, 1.0)] = Field(0.5, description="In [0, 1]; 1 is cross-entropy.")

@@ -10,6 +10,7 @@ from fedbal.components import Choice, Component
 from fedbal.measures.names import CLASSIFICATION, TaskName, tasks_of_score
 from fedbal.params import Params
 from fedbal.registry import Table
+from fedbal.search_space import OneOf, Range
 from strategies import SERVER_OPTIMIZERS, WEIGHTINGS
 from strategies.parts import DiscoParams, Moments, Momentum, NonNegative, Positive, SecondMoment
 
@@ -62,7 +63,7 @@ class FedProxParams(Averaging):
     """FedProx: the proximal coefficient of the clients' objective."""
 
     name: Literal["fedprox"] = "fedprox"
-    mu: NonNegative = Field(
+    mu: Annotated[NonNegative, Range(0.001, 10.0, log=True)] = Field(
         1.0,
         description="Proximal coefficient, >= 0; the paper's grid is 0.001, 0.01, 0.1, 1. 0 is FedAvg.",
     )
@@ -121,7 +122,9 @@ class QFedAvgParams(StrategyParams):
     """q-FedAvg."""
 
     name: Literal["qfedavg"] = "qfedavg"
-    q: NonNegative = Field(0.1, description="Fairness, >= 0; the paper's grid ends at 5. 0 is a plain mean.")
+    q: Annotated[NonNegative, Range(0.001, 5.0, log=True)] = Field(
+        0.1, description="Fairness, >= 0; the paper's grid ends at 5. 0 is a plain mean."
+    )
     lr: Positive | None = Field(
         None, description="1 / L, > 0; left out: the local learning rate, before any schedule."
     )
@@ -152,7 +155,7 @@ class ScaffoldParams(Weighted):
     """SCAFFOLD."""
 
     name: Literal["scaffold"] = "scaffold"
-    lr: Positive = Field(1.0, description="Server learning rate, > 0.")
+    lr: Annotated[Positive, Range(0.1, 2.0, log=True)] = Field(1.0, description="Server learning rate, > 0.")
 
     def client_update(self) -> dict[str, Any]:
         """Ask for corrected local steps."""
@@ -163,7 +166,9 @@ class FedDynParams(StrategyParams):
     """FedDyn."""
 
     name: Literal["feddyn"] = "feddyn"
-    alpha: Positive = Field(0.01, description="Regularisation, > 0; the usual grid is 0.001, 0.01, 0.1.")
+    alpha: Annotated[Positive, Range(0.001, 1.0, log=True)] = Field(
+        0.01, description="Regularisation, > 0; the usual grid is 0.001, 0.01, 0.1."
+    )
 
     def client_update(self) -> dict[str, Any]:
         """Ask for the regularised objective with this ``alpha``."""
@@ -174,7 +179,9 @@ class FedCEParams(StrategyParams):
     """FedCE."""
 
     name: Literal["fedce"] = "fedce"
-    mode: Literal["plus", "times"] = Field("plus", description="How direction and data terms meet.")
+    mode: Annotated[Literal["plus", "times"], OneOf(("plus", "times"))] = Field(
+        "plus", description="How direction and data terms meet."
+    )
     prior: Literal["previous", "uniform"] = Field(
         "previous", description="Consensus weights: those of the round before, or uniform for ever."
     )
@@ -210,8 +217,12 @@ class MoonParams(ByFeatures):
     """MOON: the contrastive term of the clients' objective."""
 
     name: Literal["moon"] = "moon"
-    mu: NonNegative = Field(1.0, description="Weight of the contrastive term, >= 0; 0 is FedAvg.")
-    temperature: Positive = Field(0.5, description="Temperature T, > 0.")
+    mu: Annotated[NonNegative, Range(0.1, 10.0, log=True)] = Field(
+        1.0, description="Weight of the contrastive term, >= 0; 0 is FedAvg."
+    )
+    temperature: Annotated[Positive, Range(0.1, 1.0, log=True)] = Field(
+        0.5, description="Temperature T, > 0."
+    )
     projection: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Outputs of a projection head that travels, >= 1; the paper has 256. Left out: no head.",
@@ -226,10 +237,10 @@ class FedBRParams(ByFeatures):
     """FedBR: the two terms of the clients' objective, and the exchange of pseudo-samples."""
 
     name: Literal["fedbr"] = "fedbr"
-    mu: NonNegative = Field(
+    mu: Annotated[NonNegative, Range(0.05, 5.0, log=True)] = Field(
         0.5, description="Weight of the contrastive term, >= 0; 0 leaves the other alone."
     )
-    lam: NonNegative = Field(
+    lam: Annotated[NonNegative, Range(0.1, 10.0, log=True)] = Field(
         1.0, description="Weight of the balance term (lambda), >= 0; 0 leaves the other alone."
     )
     tau1: NonNegative = Field(2.0, description="Factor of the cosine to the received features, >= 0.")

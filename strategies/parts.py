@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
+from fedbal.search_space import OneOf, Range
 
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -34,8 +35,12 @@ class DiscoParams(Params):
         """Return the tasks whose rows have a class."""
         return CLASSIFICATION
 
-    a: NonNegative = Field(0.5, description="Weight of the discrepancy, >= 0. a = b = 0 is FedAvg.")
-    b: NonNegative = Field(0.1, description="Offset added to every client before clipping at 0, >= 0.")
+    a: Annotated[NonNegative, Range(0.0, 1.0)] = Field(
+        0.5, description="Weight of the discrepancy, >= 0. a = b = 0 is FedAvg."
+    )
+    b: Annotated[NonNegative, Range(0.0, 0.5)] = Field(
+        0.1, description="Offset added to every client before clipping at 0, >= 0."
+    )
     metric: Literal["kl", "l2", "l1", "cosine", "only_iid"] = Field(
         "kl", description="Distance between a client's label distribution and the target."
     )
@@ -59,8 +64,12 @@ class DiscoWeightingParams(DiscoParams):
 class Momentum(Params):
     """Momentum on the server."""
 
-    beta: Decay = Field(0.9, description="Momentum, in [0, 1); 0 with lr 1 is FedAvg.")
-    lr: Positive = Field(1.0, description="Server learning rate, > 0.")
+    beta: Annotated[Decay, OneOf((0.0, 0.5, 0.7, 0.9, 0.97))] = Field(
+        0.9, description="Momentum, in [0, 1); 0 with lr 1 is FedAvg."
+    )
+    lr: Annotated[Positive, Range(0.01, 10.0, log=True)] = Field(
+        1.0, description="Server learning rate, > 0."
+    )
     damped: bool = Field(False, description="Scale the new update by 1 - beta, as FedDisco's official code.")
 
 
@@ -73,9 +82,13 @@ class MomentumParams(Momentum):
 class Moments(Params):
     """What the adaptive server optimizers share."""
 
-    lr: Positive = Field(0.1, description="Server learning rate, > 0.")
+    lr: Annotated[Positive, Range(0.001, 10.0, log=True)] = Field(
+        0.1, description="Server learning rate, > 0."
+    )
     beta1: Decay = Field(0.9, description="Decay of the first moment, in [0, 1).")
-    tau: Positive = Field(1e-3, description="Degree of adaptivity, > 0.")
+    tau: Annotated[Positive, Range(1e-5, 0.1, log=True)] = Field(
+        1e-3, description="Degree of adaptivity, > 0."
+    )
     initial: Initial = Field(
         "tau_squared",
         description="Second moment at the start: tau squared as in the paper, or zero as in Flower.",
