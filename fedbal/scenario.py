@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from clients import UPDATES
 from fedbal import overrides as _overrides
+from fedbal.comparison.block import CompareBlock
 from fedbal.components import Choice, Component
 from fedbal.data import DATASETS
 from fedbal.data.params import DataBlock, DataParams
@@ -60,6 +61,9 @@ class Scenario(Params):
     systems: SystemsBlock = Field(SystemsBlock(), description="Stragglers, dropouts and speeds.")
     evaluation: EvaluationBlock = Field(EvaluationBlock(), description="When and on whom to evaluate.")
     runtime: RuntimeBlock = Field(RuntimeBlock(), description="Where the work is done.")
+    compare: CompareBlock | None = Field(
+        None, exclude=True, description="What fedbal compare does with this scenario; no part of a run."
+    )
 
     @model_validator(mode="after")
     def _update_that_the_strategy_asks_for(self, info: ValidationInfo) -> Scenario:
@@ -71,13 +75,13 @@ class Scenario(Params):
         return self
 
     def resolved(self) -> dict[str, Any]:
-        """Return plain values with every default filled in; optional keys that are not set are left out."""
+        """Return plain values with every default filled in, without keys that are not set and ``compare``."""
         return {
             key: _name_first(value) for key, value in self.model_dump(mode="json", exclude_none=True).items()
         }
 
     def to_yaml(self) -> str:
-        """Return the resolved scenario as YAML; loading it gives an equal scenario."""
+        """Return the resolved scenario as YAML; loading it gives an equal scenario, but for ``compare``."""
         return dump(self.resolved())
 
 
