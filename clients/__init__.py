@@ -40,6 +40,12 @@ UPDATES = Table(
             "clients.params:LocalOnlyParams",
             "local SGD from the client's own model, of which nothing is sent",
         ),
+        "finetuned": Entry(
+            "clients.finetuned:FineTuned",
+            "clients.params:FineTunedParams",
+            "local SGD, and a fine-tuned copy of the received model that is evaluated beside it",
+            "Wang et al., arXiv 2019",
+        ),
         "moon": Entry(
             "clients.moon:Moon",
             "clients.params:MoonParams",

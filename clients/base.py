@@ -133,6 +133,11 @@ class LocalRound:
         The model as a pure function, for work outside local steps.
     seed : int
         Training seed, for streams of the update's own.
+    rounds : int
+        Rounds of the run.
+    train : callable, optional
+        Returns the received model after the client's local work of this round, with this update's loss; given
+        where a client evaluates, for personal models that are made then.
     task : {"classification", "segmentation"}
         What the labels are.
     """
@@ -147,6 +152,8 @@ class LocalRound:
     progress: Progress = field(default_factory=Progress)
     forward: Forward | None = None
     seed: int = 0
+    rounds: int = 1
+    train: Callable[[], Tensors] | None = None
     task: TaskName = "classification"
 
     @property

@@ -125,6 +125,7 @@ def prepare(
         records=content,
         forward=trainer.forward,
         seed=trainer.seed,
+        rounds=trainer.rounds,
         task=trainer.task,
     )
     if not len(data.train):

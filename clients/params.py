@@ -159,6 +159,16 @@ class LocalOnlyParams(Params):
     name: Literal["local_only"] = "local_only"
 
 
+class FineTunedParams(Params):
+    """Fine-tuning of the received model before it is evaluated."""
+
+    name: Literal["finetuned"] = "finetuned"
+    share: Factor = Field(
+        0.1,
+        description="Last share of the rounds in which clients fine-tune, in (0, 1]; 1: in every evaluated round.",
+    )
+
+
 class FedDynParams(Params):
     """FedDyn's local objective."""
 

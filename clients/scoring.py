@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,9 @@ from torch import nn
 from torch.func import functional_call
 
 from clients.base import LocalRound, Tensors
+from clients.cohort import train_alone
 from clients.data import ClientData, Split
+from clients.jobs import prepare
 from clients.trainer import Trainer
 from clients.training import EVALUATED_ROWS, evaluate
 from fedbal import protocol
@@ -116,10 +119,23 @@ def _personal(
         num_classes=trainer.num_classes,
         config=config,
         state=state,
+        forward=trainer.forward,
+        seed=trainer.seed,
+        rounds=trainer.rounds,
+        train=partial(_trained, trainer, content, received, data, state),
         task=trainer.task,
     )
     own = trainer.update.personal(local)
     return None if own is None else evaluate(trainer.model, own, data.test, measures)
+
+
+def _trained(
+    trainer: Trainer, content: RecordDict, received: Tensors, data: ClientData, state: RecordDict
+) -> Tensors:
+    """Return the received model after a round of local training, which leaves nothing behind."""
+    # One by one, also where cohorts are trained at once: who is evaluated together depends on the machine.
+    trained, _ = train_alone(trainer, prepare(trainer, data, content, state, received))
+    return trained
 
 
 def _answer(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -45,14 +45,15 @@ def client_table(
     row = "%s" + ",%d" * len(sizes) + ",%.6g" * len(attributes) + ",%d" * len(classes) + "\n"
     for first in range(0, federation.num_clients, BLOCK):
         block = slice(first, first + BLOCK)
-        names = [_quoted(name) for name in federation.names[block]]
+        names = [quoted(name) for name in federation.names[block]]
         columns = [*sizes, *attributes.values(), *counts.T]
         cells = zip(names, *(column[block].tolist() for column in columns), strict=True)
         # One format for all rows of a block: the csv module looks at every cell on its own.
         yield row * len(names) % tuple(chain.from_iterable(cells))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a client's key as a cell of a table."""
     return name if name.isalnum() else _lines([[name, ""]]).removesuffix(",\n")
 
 

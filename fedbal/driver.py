@@ -26,6 +26,7 @@ from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
 from fedbal.preprocess import Fitted, fit
+from fedbal.protocol import AUXILIARY, Arrays
 from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
@@ -238,6 +239,7 @@ def _fingerprints(
     return {
         "partition": assembly.federation.fingerprint(),
         "initial": fingerprints.of_arrays(assembly.complete),
+        **_initial_model(assembly.complete),
         "cohorts": None,
         "batches": None,
         "task": Task.of(assembly.federation.dataset, assembly.test.groups, preparation).to_dict(),
@@ -246,6 +248,12 @@ def _fingerprints(
         "packages": fingerprints.of_packages(),
         "hardware": fingerprints.of_hardware(assembly.clients.device),
     }
+
+
+def _initial_model(complete: Arrays) -> dict[str, str]:
+    """Return the hash of the model without the tensors that a client update brings, where it brings any."""
+    model = {name: value for name, value in complete.items() if not name.startswith(f"{AUXILIARY}.")}
+    return {} if len(model) == len(complete) else {"initial_model": fingerprints.of_arrays(model)}
 
 
 def require_same(before: dict[str, Any], assembly: Assembly) -> None:

@@ -94,6 +94,7 @@ def evaluate_on_clients(
     measures: Measures[Any],
     timeout: float | None,
     preprocess: ArrayRecord | None = None,
+    class_counts: Sequence[int] = (),
 ) -> tuple[dict[int, Evaluated], list[Message]]:
     """Ask clients by message to evaluate a model, and their own if they have one, on their own test share.
 
@@ -102,7 +103,7 @@ def evaluate_on_clients(
     tuple of (dict, list of Message)
         Node id to scores, of the clients that answered properly, and all replies.
     """
-    content = evaluation_content(arrays, server_round, preprocess)
+    content = evaluation_content(arrays, server_round, preprocess, class_counts)
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))
@@ -112,10 +113,15 @@ def evaluate_on_clients(
 
 
 def evaluation_content(
-    arrays: ArrayRecord, server_round: int, preprocess: ArrayRecord | None = None
+    arrays: ArrayRecord,
+    server_round: int,
+    preprocess: ArrayRecord | None = None,
+    class_counts: Sequence[int] = (),
 ) -> RecordDict:
-    """Return what clients are told that evaluate a model."""
+    """Return what clients are told that evaluate a model; class counts for a loss that reads those of everyone."""
     config = ConfigRecord({protocol.SERVER_ROUND: server_round})
+    if class_counts:
+        config[protocol.CLASS_COUNTS] = list(class_counts)
     content = RecordDict({protocol.ARRAYS: arrays, protocol.CONFIG: config})
     if preprocess is not None:
         content[protocol.PREPROCESS] = preprocess

@@ -23,6 +23,7 @@ from fedbal.credit import credit
 from fedbal.errors import RunError
 from fedbal.evaluation import client_columns, evaluate_on_clients, evaluation_content
 from fedbal.exchange import reads_evaluations
+from fedbal.final_clients import final_table
 from fedbal.foreign import restore_state, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.exchange import evaluate_cohort
@@ -32,6 +33,7 @@ from fedbal.measures.base import Evaluated, Measures
 from fedbal.offered import OfferedGrid
 from fedbal.population import Population
 from fedbal.protocol import Arrays, to_record
+from fedbal.results import FINAL_CLIENTS
 from fedbal.systems import Systems
 from strategies.base import AggregationRule
 from strategies.cohort import CohortSampler
@@ -196,6 +198,9 @@ class RoundLoop:
         columns = self._columns(testers, received, server_round - 1)
         if server_round == self._schedule.rounds:
             last = self._client_scores(server_round, testers, to_record(following))
+            if last:
+                table = final_table(last, self._key, self._measures.client_metric)
+                self._journal.directory.write(FINAL_CLIENTS, table)
             for name, final in self._columns(testers, last, server_round).items():
                 if final is not None:
                     columns[name] = {**(columns[name] or {}), "final": final}
@@ -211,6 +216,7 @@ class RoundLoop:
             **columns,
             "credit": credit(rows),
             "simulated_seconds": self._systems.seconds(clients),
+            "client_seconds": self._systems.client_seconds(directives),
             "bytes_up": trained.bytes_up + (self._opening_up if server_round == 1 else 0),
             "bytes_down": trained.bytes_down + (self._opening_down if server_round == 1 else 0),
             "sampled": len(cohort),
@@ -301,16 +307,21 @@ class RoundLoop:
         """Let clients evaluate a model: the one that they receive this round, or the final one."""
         if not testers:
             return {}
+        counts = (self._journal.totals.class_counts or ()) if self._asks_counts else ()
         grid = self._grid
         if isinstance(grid, VirtualGrid) and grid.trains_cohorts and not reads_evaluations(self._strategy):
-            content = evaluation_content(record, server_round, self._preprocess)
+            content = evaluation_content(record, server_round, self._preprocess, counts)
             return evaluate_cohort(grid, testers, content, server_round, self._measures)
         scores, replies = evaluate_on_clients(
-            grid, testers, record, server_round, self._measures, self._schedule.timeout, self._preprocess
+            *(grid, testers, record, server_round, self._measures),
+            *(self._schedule.timeout, self._preprocess, counts),
         )
         known = [reply for reply in replies if reply.metadata.src_node_id not in self._population.unseen]
         self._strategy.aggregate_evaluate(server_round, [reply for reply in known if reply.has_content()])
         return scores
+
+    def _key(self, node: int) -> str:
+        return self._population.keys(self._population.client(node))
 
     def _columns(
         self, testers: Sequence[int], scores: Mapping[int, Evaluated], model_round: int

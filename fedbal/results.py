@@ -1,8 +1,8 @@
 """The run directory: the only format that anything downstream reads.
 
 ``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``heterogeneity.json`` (sizes, class counts and distances
-as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``, ``model.safetensors`` and
-``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The
+as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``,
+``final_clients.csv`` (scores of the final model, where clients evaluate), ``model.safetensors`` and ``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The
 jsonl files are append-only, except that resuming first cuts them back to the offsets in the checkpoint; every other
 file appears whole or not at all.
 """
@@ -27,6 +27,7 @@ CLIENTS_TABLE = "clients.csv"
 HETEROGENEITY = "heterogeneity.json"
 PREPROCESS = "preprocess.json"
 ROUNDS = "rounds.jsonl"
+FINAL_CLIENTS = "final_clients.csv"
 CLIENTS = "clients.jsonl"
 CHECKPOINT = "checkpoint"
 MODEL = "model.safetensors"

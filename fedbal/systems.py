@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +81,20 @@ class Systems:
             return 0.0
         members = np.asarray(cohort)
         return float((self.work[members] / self.speeds[members]).max())
+
+    def client_seconds(self, directives: Mapping[int, Directive]) -> float:
+        """Return the simulated seconds that the clients of a round spend on local work, added up.
+
+        A straggler spends the share of its work that it gets done, thrown away or not; a client that drops out,
+        nothing. Only samples passed over count: what a rule computes beside its local steps does not.
+        """
+        return float(sum(self._seconds_of(client, directive) for client, directive in directives.items()))
+
+    def _seconds_of(self, client: int, directive: Directive) -> float:
+        if directive.excluded == DROPOUT:
+            return 0.0
+        share = 1.0 if directive.work is None else directive.work / self.units
+        return share * float(self.work[client] / self.speeds[client])
 
     def _directive(self, server_round: int, client: int, late: bool) -> Directive:
         if self.dropout and stream(self.seed, DROPOUT, client, server_round).random() < self.dropout:

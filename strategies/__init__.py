@@ -94,6 +94,12 @@ STRATEGIES = Table(
             "strategies.params:CentralisedParams",
             "reference: training on the pooled data of all clients, in simulation only",
         ),
+        "fedavg_finetuned": Entry(
+            "strategies.fedavg_finetuned:FedAvgFineTuned",
+            "strategies.params:FedAvgFineTunedParams",
+            "reference: FedAvg whose clients fine-tune the model before they use it; read `personal`",
+            "Wang et al., arXiv 2019; Yu et al., arXiv 2020",
+        ),
         "fedbr": Entry(
             "strategies.fedbr:FedBR",
             "strategies.params:FedBRParams",

@@ -143,6 +143,24 @@ class LocalOnlyParams(StrategyParams):
         return {"name": "local_only"}
 
 
+class FedAvgFineTunedParams(Averaging):
+    """FedAvg with fine-tuning at the clients."""
+
+    name: Literal["fedavg_finetuned"] = "fedavg_finetuned"
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.1,
+        description="Last share of the rounds in which clients fine-tune, in (0, 1]; 1: in every evaluated round.",
+    )
+
+    def client_update(self) -> dict[str, Any]:
+        """Ask for the update that fine-tunes."""
+        return {"name": "finetuned", "share": self.share}
+
+    def kwargs(self) -> dict[str, Any]:
+        """Return the rule's arguments: the share concerns the clients."""
+        return {key: value for key, value in super().kwargs().items() if key != "share"}
+
+
 class CentralisedParams(StrategyParams):
     """Training on pooled data has no parameters."""
 

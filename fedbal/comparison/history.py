@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ON_CLIENTS = ("fairness", "personal", "unseen")
-"""Parts of a row that are about the model that clients received, of the round before, and at the end the final one."""
+"""Parts of a row that are about the model which clients received, that of the round before."""
 PER_CLASS = ("per_class_recall", "per_class_dice")
 SPENT = ("seconds", "simulated_seconds", "client_seconds")
 LEFT_OUT = ("model_round", "groups", "final")

@@ -1,9 +1,9 @@
 """What the runs of one seed share, found from their fingerprints: the same data, start, clients and minibatches.
 
-A pair is full when two runs began with the same model on the same partition, asked the same clients in every round,
-drew the same minibatches and met the same stragglers and dropouts. What a rule does differently by its nature makes a
-pair partial, not void: the difference of the two runs then holds more luck than it had to. Runs on other data are no
-pair at all and are refused.
+A pair is full when two runs began with the same model on the same partition, asked the same clients in every
+round, drew the same minibatches and met the same stragglers and dropouts. What a rule does otherwise by its nature
+makes a pair partial, not void: the difference of the two runs then holds more luck than it had to. Runs on other
+data are no pair at all and are refused.
 """
 
 from __future__ import annotations
