@@ -1,6 +1,8 @@
 """Equal-budget tuning: each method gets the same number of trials, scored on pooled validation rows.
 
-    tuning = tune({"fedavg": scenario, "fedprox": scenario2}, trials=12, out=OUT / "tuning")
+    from fedbal.comparison.tuning.tune import tune
+
+    tuning = tune({"fedavg": one, "fedprox": other}, trials=12, out=OUT / "tuning")
     tuning.overrides("fedprox")        # ("client.update=auto", "strategy.mu=0.12", "client.optimizer.lr=0.08")
     tuning.methods["fedprox"].warnings
 
@@ -12,5 +14,6 @@ directory each by content, so that a tuning that was killed goes on; the result 
 from __future__ import annotations
 
 from fedbal.comparison.tuning.records import Setting, Spent, Trial, Tuned, Tuning
+from fedbal.comparison.tuning.trials import Planned, plan_trials
 
-__all__ = ["Setting", "Spent", "Trial", "Tuned", "Tuning"]
+__all__ = ["Planned", "Setting", "Spent", "Trial", "Tuned", "Tuning", "plan_trials"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
 
 TrialStatus = Literal["finished", "diverged", "failed"]
 
@@ -66,6 +68,10 @@ class Trial:
     distance: float
     directory: str
     reason: str | None = None
+
+    def scored(self, score: float | None) -> Trial:
+        """Return the trial with another score."""
+        return replace(self, score=score)
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,8 @@ class Tuning:
         Seed of initial model, cohorts and minibatches of every trial.
     partition_seed : int
         Seed of the data's division.
+    samples : int
+        Validation rows of all clients together, by which trials were scored.
     methods : mapping of str to Tuned
         By label, in the order of the declaration.
     notes : tuple of str
@@ -162,8 +170,9 @@ class Tuning:
     sampler: str
     training_seed: int
     partition_seed: int
+    samples: int
     methods: Mapping[str, Tuned]
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
 
     def overrides(self, label: str) -> tuple[str, ...]:
         """Return what the choice changes in a method; nothing for one that was not tuned."""
@@ -182,18 +191,4 @@ class Tuning:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_dict` described."""
-        methods = {label: _tuned(each) for label, each in values["methods"].items()}
-        return cls(**{**values, "methods": methods, "notes": tuple(values["notes"])})
-
-
-def _tuned(values: Mapping[str, Any]) -> Tuned:
-    return Tuned(
-        label=values["label"],
-        overrides=tuple(values["overrides"]),
-        chosen=values["chosen"],
-        settings=tuple(Setting(**each) for each in values["settings"]),
-        trials=tuple(Trial(**{**each, "overrides": tuple(each["overrides"])}) for each in values["trials"]),
-        best_of=tuple(values["best_of"]),
-        spent=Spent(**values["spent"]),
-        warnings=tuple(values["warnings"]),
-    )
+        return TypeAdapter(cls).validate_python(dict(values))

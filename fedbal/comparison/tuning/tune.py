@@ -1,0 +1,160 @@
+"""Tuning itself: plan the trials, run them, score them, choose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedbal.comparison.tuning.method import tuned_method
+from fedbal.comparison.tuning.proposals import SAMPLER
+from fedbal.comparison.tuning.records import Tuned, Tuning
+from fedbal.comparison.tuning.score import LOWER, METRICS, validation_numbers
+from fedbal.comparison.tuning.trials import CARVED, Planned, plan_trials
+from fedbal.errors import UsageError
+from fedbal.observer import Observer, Silent
+from fedbal.results import disk_errors, to_json, write_atomically
+from fedbal.scenario import Scenario
+from fedbal.simulation import RunResult
+from fedbal.sweep import FailedRun, run_many
+from fedbal.sweep_worker import Federations
+
+TUNING = "tuning.json"
+
+
+def tune(
+    scenarios: Mapping[str, Scenario],
+    *,
+    trials: int,
+    out: str | Path,
+    metric: str = "auto",
+    personal: Collection[str] = (),
+    seed: int = 0,
+    rounds_factor: float = 1.0,
+    workers: int | None = None,
+    observer: Callable[[Planned], Observer] | None = None,
+) -> Tuning:
+    """Give each method the same number of trials and choose its best one by validation rows.
+
+    The first trial of a method is the method as declared. Called again with the same arguments it goes on with what
+    was stopped; with more trials, it adds some to those that are there.
+
+    Parameters
+    ----------
+    scenarios : mapping of str to Scenario
+        Each method's scenario by its label; the same data and partition for all.
+    trials : int
+        Trials of each method, >= 1; a method that declares no knobs has one.
+    out : str or Path
+        Directory of trials and result.
+    metric : str
+        Score on validation rows: ``balanced_accuracy``, ``accuracy``, ``macro_f1`` or ``loss``, of masks ``dice``,
+        ``iou`` or ``loss``; auto, and with a note every other name: the first one of the task.
+    personal : collection of str
+        Labels of methods that are scored by the clients' own models.
+    seed : int
+        Seed of the search, >= 0.
+    rounds_factor : float
+        Rounds of a trial over those of the scenario, in (0, 1]; the same for all methods.
+    workers : int, optional
+        Processes, >= 1; default: one a CPU.
+    observer : callable, optional
+        Returns who is told of the run of a trial.
+
+    Returns
+    -------
+    Tuning
+        As written to ``out/tuning.json``.
+
+    Raises
+    ------
+    UsageError
+        An argument is out of range, a scenario is refused, or there are no validation rows.
+    Interrupted
+        On Ctrl-C or SIGTERM; the same call goes on.
+    """
+    folder = Path(out)
+    if not scenarios:
+        raise UsageError("there is nothing to tune; give at least one method.")
+    first = next(iter(scenarios.values()))
+    planned = plan_trials(scenarios, trials=trials, out=folder, seed=seed, rounds_factor=rounds_factor)
+    name, notes = _metric(metric, first)
+    ended = _run(planned, workers, observer)
+    federations = Federations()
+    measured: dict[Path, dict[str, Any]] = {}
+    for path, result in ended.items():
+        if isinstance(result, RunResult) and result.status == "finished":
+            measured[path] = validation_numbers(path, federations)
+    samples = max((numbers["samples"] for numbers in measured.values()), default=0)
+    methods = {
+        label: tuned_method(
+            scenario,
+            [one for one in planned if one.label == label],
+            ended,
+            measured,
+            folder,
+            metric=name,
+            own=label in personal,
+        )
+        for label, scenario in scenarios.items()
+    }
+    found = Tuning(
+        metric=name,
+        higher=name not in LOWER,
+        trials=trials,
+        rounds=planned[0].scenario.rounds,
+        sampler=SAMPLER,
+        training_seed=planned[0].scenario.seed.training,
+        partition_seed=first.seed.partition,
+        samples=samples,
+        methods=methods,
+        notes=(*notes, *_notes(first, methods, rounds_factor, trials)),
+    )
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(json.loads(to_json(found.to_dict())), indent=2) + "\n"
+        write_atomically(folder / TUNING, text.encode())
+    return found
+
+
+def _metric(wanted: str, scenario: Scenario) -> tuple[str, list[str]]:
+    """Return the score that a name means, and what to say if it means another one."""
+    known = METRICS[scenario.data.task]
+    name = {"auto": known[0], "nll": "loss"}.get(wanted, wanted)
+    if name in known:
+        return name, []
+    return known[0], [
+        f"{wanted} is not measured on the clients' validation rows; methods were tuned by "
+        f"{known[0].replace('_', ' ')}."
+    ]
+
+
+def _run(
+    planned: Sequence[Planned], workers: int | None, observer: Callable[[Planned], Observer] | None
+) -> dict[Path, RunResult | FailedRun]:
+    """Run every trial once and return what became of it, by directory."""
+    distinct = list({one.directory: one for one in planned}.values())
+    watch = (lambda one: Silent()) if observer is None else observer
+    results = run_many(
+        [one.scenario for one in distinct],
+        [one.directory for one in distinct],
+        workers=workers,
+        observer=lambda index: watch(distinct[index]),
+    )
+    return {one.directory: result for one, result in zip(distinct, results, strict=True)}
+
+
+def _notes(scenario: Scenario, methods: Mapping[str, Tuned], rounds_factor: float, trials: int) -> list[str]:
+    notes = []
+    if not scenario.data.validation:
+        notes.append(
+            f"data.validation is 0: trials hold back up to {CARVED:.0%} of each client's rows for scoring, the "
+            "runs of the comparison do not."
+        )
+    if rounds_factor < 1.0:
+        notes.append(f"trials ran {rounds_factor:g} of the comparison's rounds.")
+    without = [label for label, tuned in methods.items() if not tuned.settings]
+    if without and trials > 1:
+        notes.append(f"nothing to tune: {', '.join(without)} declare no knobs.")
+    return notes
