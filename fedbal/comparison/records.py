@@ -69,16 +69,22 @@ class Look:
     Attributes
     ----------
     seeds : int
-        Seeds that every method had.
+        Different seeds that it saw.
     alpha : float
-        Level that this look spent, in (0, 1).
+        Level of this look for differences, in [0, 1).
     time : str
         UTC, ISO 8601.
+    alpha_equivalence : float, optional
+        What it spent on tests of equivalence; None: the same.
+    decided : tuple
+        Data set, method and verdict of every contrast that was decided by then; later looks keep them.
     """
 
     seeds: int
     alpha: float
     time: str
+    alpha_equivalence: float | None = None
+    decided: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,14 @@ class Contrast:
         Seeds that would decide, by the spread seen so far; only of ``undecided``.
     differences : mapping
         Method minus baseline by seed.
+    notes : tuple of str
+        What a reader must know of this contrast, each a sentence.
+    bootstrap : tuple of two floats, or None
+        Bias-corrected and accelerated bootstrap interval of the difference at 95 %; only from 20 pairs on.
+    p_equivalence_adjusted : float or None
+        ``p_equivalence`` after Holm over the methods of this data set.
+    decided_at : int or None
+        Seeds of the earlier look whose verdict stands; None: the verdict is that of this look.
     """
 
     dataset: str
@@ -66,6 +74,9 @@ class Contrast:
     seeds_needed: int | None = None
     differences: Mapping[int, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    bootstrap: tuple[float, float] | None = None
+    p_equivalence_adjusted: float | None = None
+    decided_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +90,9 @@ class Across:
     datasets : int
         Data sets that have both.
     wins, losses : int
-        Data sets on which the first one's mean is higher, lower.
+        Data sets on which the first one's mean is better, worse.
     p, p_adjusted : float or None
-        Test over the data sets' mean differences, and after Holm over the pairs.
+        Wilcoxon's signed-rank test, exact, over the data sets' mean differences; and after Holm over the pairs.
     """
 
     first: str
@@ -104,9 +115,10 @@ class Analysis:
     higher : bool
         Whether more of the outcome is better.
     margin, alpha : float
-        As declared; ``level`` is what this look may spend of alpha.
+        As declared; ``level`` is what this look may spend of alpha on differences.
     contrasts : tuple of Contrast
-        In order of data sets, then of methods as declared; reference rows are not in it.
+        In order of data sets, then of methods as declared; reference rows are not in it, nor is a method that
+        has no seed in common with the baseline (a note says so).
     references : tuple of Contrast
         The same for reference rows, outside the family: verdict by unadjusted p.
     across : tuple of Across
@@ -119,6 +131,14 @@ class Analysis:
         Smallest adjusted p that this number of seeds and methods can reach.
     notes : tuple of str
         What a reader must know, each a sentence.
+    extra : mapping
+        ``friedman``: statistic and p of Friedman's test, where there is a critical difference.
+    level_equivalence : float or None
+        What this look may spend of alpha on equivalence; None: the same as ``level``.
+    seeds : int
+        Different seeds of this look.
+    family : int
+        Methods of each data set that are adjusted for each other.
     """
 
     baseline: str
@@ -134,3 +154,6 @@ class Analysis:
     smallest_p: float | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    level_equivalence: float | None = None
+    seeds: int = 0
+    family: int = 1
