@@ -43,6 +43,19 @@ def _scenarios() -> Lines:
     return [(name, comment, "") for name, comment in shipped()]
 
 
+def _knobs() -> Lines:
+    from fedbal.comparison.tuning.space import TABLES, declared
+
+    lines = []
+    for key, table in TABLES.items():
+        for name in table:
+            model = table.params_model(name)
+            for field, space in declared(model).items():
+                default = model.model_fields[field].default
+                lines.append((f"{key}.{field} of {name}", f"tuned over {space}; default {default}", ""))
+    return lines
+
+
 KINDS: dict[str, Callable[[], Lines]] = {
     "strategies": _table("strategies", "STRATEGIES"),
     "updates": _table("clients", "UPDATES"),
@@ -54,5 +67,6 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "partitions": _table("fedbal.data", "PARTITIONS"),
     "quantities": _table("fedbal.data", "QUANTITIES"),
     "models": _table("fedbal.models", "MODELS"),
+    "knobs": _knobs,
     "scenarios": _scenarios,
 }

@@ -54,8 +54,7 @@ def tuned_method(
     for one in planned:
         result = ended[one.directory]
         numbers = measured.get(one.directory)
-        scores = None if numbers is None else numbers["personal" if own else "received"]
-        score = None if scores is None else scores[metric]
+        score = None if numbers is None else _score(numbers, label, metric, own=own)
         failed = isinstance(result, FailedRun)
         found.append(
             Trial(
@@ -84,6 +83,15 @@ def tuned_method(
         spent=_spent([one.directory for one in planned]),
         warnings=(*_failures(label, trials), *_edges(label, settings)),
     )
+
+
+def _score(numbers: Mapping[str, Any], label: str, metric: str, *, own: bool) -> float | None:
+    scores: Mapping[str, float | None] | None = numbers["personal" if own else "received"]
+    if scores is None:
+        raise UsageError(
+            f"{label}: its clients keep no models of their own to be tuned by; score the global model."
+        )
+    return scores[metric]
 
 
 def _guess(trials: Sequence[Trial], metric: str, directories: Sequence[Path], *, masks: bool) -> float | None:
@@ -141,8 +149,8 @@ def _spent(directories: Sequence[Path]) -> Spent:
         try:
             for row in reader.rounds():
                 rounds += 1
+                seconds += row["client_seconds"]
                 sent += row["bytes_up"] + row["bytes_down"]
-            seconds += sum(row["seconds"] or 0.0 for row in reader.clients())
         except RunError:
             continue  # A damaged trial is told as failed.
     return Spent(len(directories), rounds, seconds, sent)

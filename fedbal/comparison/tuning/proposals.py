@@ -9,7 +9,7 @@ from fedbal.comparison.tuning.space import Knob
 from fedbal.errors import UsageError
 from fedbal.seeding import stream
 
-SAMPLER = "the defaults, then a scrambled Sobol sequence"
+SAMPLER = "a scrambled Sobol sequence"
 
 
 def propose(knobs: Sequence[Knob], trials: int, seed: int, label: str) -> list[dict[str, Any]]:

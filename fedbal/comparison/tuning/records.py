@@ -85,7 +85,7 @@ class Spent:
     rounds : int
         Rounds that they ran, all together.
     client_seconds : float
-        Seconds that clients trained and were measured, all together.
+        Simulated seconds that clients worked, as in ``rounds.jsonl``, all together.
     bytes : int
         Up and down, all together.
     """

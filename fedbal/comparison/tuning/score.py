@@ -101,9 +101,9 @@ def _measure(directory: Path, federations: Federations) -> dict[str, Any]:
         ) as grid:
             try:
                 grid.states.restore(end.clients)
-                content = evaluation_content(
-                    to_record(end.arrays), end.round, _preparation(directory, scenario)
-                )
+                counts = (end.progress.get("class_counts") or ()) if assembly.asks_counts else ()
+                prepared = _preparation(directory, scenario)
+                content = evaluation_content(to_record(end.arrays), end.round, prepared, counts)
                 scores = evaluate_cohort(grid, nodes, content, end.round, measures)
             finally:
                 grid.states.close()
