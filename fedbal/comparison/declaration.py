@@ -133,7 +133,17 @@ def declare(base: Base, flags: Mapping[str, Any] | None = None) -> Declaration:
         planned_seeds=max(block.planned_seeds or 0, len(seeds)),
         budget=(unit, amount) if unit not in ("", "seconds") else None,
     )
-    return Declaration(base, block, protocol, variations, amount if unit == "seconds" else None, tuple(notes))
+    return Declaration(
+        base=base,
+        protocol=protocol,
+        variations=variations,
+        seed_axes=tuple(block.seed_axes),
+        seconds=amount if unit == "seconds" else None,
+        workers=None if block.workers == "auto" else block.workers,
+        tune=block.tune,
+        target=block.target,
+        notes=tuple(notes),
+    )
 
 
 def _with_flags(block: CompareBlock, flags: Mapping[str, Any]) -> CompareBlock:
