@@ -45,12 +45,18 @@ class Range:
 
     def share(self, value: Any) -> float | None:
         """Return how far a number is on the way from low to high, in [0, 1]; None for what is no number."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _are_numbers((value,)):
             return None
         inside = min(max(float(value), self.low), self.high)
         if self.log:
             return math.log(inside / self.low) / math.log(self.high / self.low)
         return (inside - self.low) / (self.high - self.low)
+
+    def including(self, value: Any) -> Range:
+        """Return the range widened to a number beyond it."""
+        if self.share(value) is None or (self.log and value <= 0):
+            return self
+        return Range(min(self.low, value), max(self.high, value), self.log)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -87,14 +93,24 @@ class OneOf:
             return None
         return self.values.index(value) / (len(self.values) - 1)
 
+    def including(self, value: Any) -> OneOf:
+        """Return the choice with one more value."""
+        if value is None or value in self.values:
+            return self
+        more = (*self.values, value)
+        return OneOf(tuple(sorted(more)) if _are_numbers(more) else more)
+
     @property
     def ends(self) -> tuple[Any, Any]:
         """First and last value; None where values have no order."""
-        ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
-        return (self.values[0], self.values[-1]) if ordered else (None, None)
+        return (self.values[0], self.values[-1]) if _are_numbers(self.values) else (None, None)
 
     def __str__(self) -> str:
         return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in self.values)
 
 
 Space = Range | OneOf
+
+
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
