@@ -144,7 +144,7 @@ def _scalars(row: Mapping[str, Any]) -> list[tuple[str, int, float]]:
     found = []
     for key, value in row.items():
         if not isinstance(value, Mapping):
-            if key != "round" and _is_scalar(value):
+            if key != "round" and value is not None and _is_scalar(value):
                 found.append((key, row["round"], _number(value)))
             continue
         views = [value, value.get("final") or {}] if key in ON_CLIENTS else [value]
