@@ -114,7 +114,7 @@ FLOWER = peer_row(
     "flower",
     2,
     needs=["ray"],
-    choices=(("--num-cpus", "1"), ("--num-cpus", "0.5"), ("--num-cpus", "2")),
+    choices=(("--num-cpus", "1"), ("--num-cpus", "0.5")),
 )
 SWEEP = Row("fedbal sweep", ("benchmarks.speed.many", "sweep"), workers=2, needs=("fedbal.sweep",))
 ONE_BY_ONE = Row("fedbal run, one by one", ("benchmarks.speed.many", "one-by-one"), scale=5.0)
