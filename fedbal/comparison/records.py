@@ -115,6 +115,8 @@ class Protocol:
         Every look so far, this one included.
     budget : tuple of str and float, optional
         Unit (``rounds``, ``bytes``, ``client_seconds``) and amount that every run is cut to.
+    target : float, optional
+        Value of the primary outcome whose time is measured; None: 90 % of the best rule's mean.
     seed_axes : tuple of str
         What a seed sets of the scenario's ``seed``: ``partition``, ``init``, ``training``.
     """
@@ -130,6 +132,7 @@ class Protocol:
     planned_seeds: int = 0
     looks: tuple[Look, ...] = ()
     budget: tuple[str, float] | None = None
+    target: float | None = None
     seed_axes: tuple[str, ...] = ("partition", "init", "training")
 
 
