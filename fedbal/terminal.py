@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 MISSING = "-"
@@ -48,7 +48,9 @@ def megabytes(count: float | None) -> str:
     return MISSING if count is None else f"{count / 1e6:.2f} MB"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", dim: Collection[int] = ()
+) -> None:
     """Print a table; columns whose cells are all numbers are set to the right.
 
     Parameters
@@ -59,12 +61,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         Cells, one sequence a row, as long as ``headers``.
     title : str
         Printed above.
+    dim : collection of int
+        Positions of rows that stand back on a terminal.
     """
     right = [all(_numeric(row[column]) for row in rows) for column in range(len(headers))]
     if title:
         say(title)
     if is_terminal():
-        _rich_table(headers, rows, right)
+        _rich_table(headers, rows, right, dim)
         return
     widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]
     for line in [headers, *rows]:
@@ -75,7 +79,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         say("  ".join(cells).rstrip())
 
 
-def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+def _rich_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], dim: Collection[int]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -83,8 +89,8 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     shown = Table()
     for header, to_right in zip(headers, right, strict=True):
         shown.add_column(Text(header), justify="right" if to_right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+    for at, row in enumerate(rows):
+        shown.add_row(*(Text(cell) for cell in row), style="dim" if at in dim else None)
     Console().print(shown)
 
 
