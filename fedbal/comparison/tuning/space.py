@@ -108,8 +108,8 @@ def update_is_asked_for(scenario: Scenario) -> bool:
     """Tell whether the clients' update is the one that the rule asks for, so that the rule decides its knobs."""
     ask = getattr(scenario.strategy, "client_update", None)
     wanted: dict[str, Any] = ask() if ask else {"name": "standard"}
-    asked: bool = UPDATES.params_model(wanted["name"]).model_validate(wanted) == scenario.client.update
-    return asked
+    asked = UPDATES.params_model(wanted["name"]).model_validate(wanted)
+    return asked.model_dump() == scenario.client.update.model_dump()
 
 
 def distance(values: Mapping[str, Any], knobs: Sequence[Knob]) -> float:

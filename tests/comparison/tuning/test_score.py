@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 import fedbal
 from fedbal.comparison.tuning.score import on_validation_rows, validation_numbers
@@ -12,12 +13,13 @@ from fedbal.data.federation import load_federation
 from fedbal.errors import RunError, UsageError
 from fedbal.results import RunReader
 from fedbal.sweep_worker import Federations
+from fedbal.trained import open_trained
 from tests.scenarios import blobs, digits
 
 GLOBAL_COUNTS = "client.loss={name: balanced_softmax, prior: global}"
 
 
-def tests_as_validation(block, seed):
+def reported_as_validation(block, seed):
     federation = load_federation(block, seed)
     return replace(federation, validation=federation.client_test)
 
@@ -40,7 +42,7 @@ def tests_as_validation(block, seed):
 def test_scores_are_those_of_a_run_whose_clients_have_these_rows_as_test_rows(tmp_path, scenario):
     # With the client test rows in place of the validation rows the scores must be the run's own at its end.
     fedbal.run(scenario, tmp_path / "run")
-    found = validation_numbers(tmp_path / "run", Federations(tests_as_validation))
+    found = validation_numbers(tmp_path / "run", Federations(reported_as_validation))
     last = RunReader(tmp_path / "run").rounds()[-1]
     for ours, theirs in (("received", "fairness"), ("personal", "personal")):
         expected = None if last[theirs] is None else last[theirs]["final"]
@@ -58,9 +60,7 @@ def test_the_global_model_is_scored_on_validation_rows_and_no_other(tmp_path):
     found = validation_numbers(result.directory, Federations())
     federation = load_federation(scenario.data, scenario.seed.partition)
     rows = federation.validation.indices
-    from sklearn.metrics import balanced_accuracy_score
-
-    predicted = fedbal.trained.open_trained(result.directory).logits(federation.dataset.x[rows]).argmax(1)
+    predicted = open_trained(result.directory).logits(federation.dataset.x[rows]).argmax(1)
     expected = balanced_accuracy_score(federation.dataset.y[rows], predicted)
     assert found["received"]["balanced_accuracy"] == pytest.approx(expected)
     assert found["samples"] == found["received"]["n"] == len(rows)
