@@ -53,12 +53,23 @@ class FailedRun:
         return "failed"
 
 
+class OpenRun(FailedRun):
+    """A run that was not begun because ``admit`` refused it."""
+
+    @property
+    def status(self) -> str:
+        """``open``."""
+        return "open"
+
+
 def run_many(
     scenarios: Sequence[Scenario],
     out: str | Path | Sequence[str | Path],
     *,
     workers: int | None = None,
     observer: Callable[[int], Observer] | None = None,
+    admit: Callable[[int], bool] | None = None,
+    ended: Callable[[int, RunResult | FailedRun], None] | None = None,
 ) -> list[RunResult | FailedRun]:
     """Simulate many scenarios on processes that share what runs have in common.
 
@@ -76,6 +87,11 @@ def run_many(
         ``runtime.backend``.
     observer : callable, optional
         Returns who is told of the run at a position; told from this process.
+    admit : callable, optional
+        Asked, with a position, whenever a process is free whether that run may begin; one that is always refused
+        stays an :class:`OpenRun`.
+    ended : callable, optional
+        Told, with its position, of every run that comes to an end, good or bad.
 
     Returns
     -------
@@ -92,7 +108,7 @@ def run_many(
     directories = _directories(scenarios, out)
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more.")
-    sweep = _Sweep(scenarios, directories, observer or (lambda index: Silent()))
+    sweep = _Sweep(scenarios, directories, observer or (lambda index: Silent()), admit, ended)
     with Signals():
         try:
             sweep.run(min(workers or _cpus(), len(scenarios)))
@@ -105,7 +121,10 @@ def run_many(
             ) from None
         finally:
             sweep.stop()
-    return [sweep.results[index] for index in range(len(scenarios))]
+    return [
+        sweep.results.get(index) or OpenRun(path, "it was not begun")
+        for index, path in enumerate(directories)
+    ]
 
 
 class _Worker:
@@ -129,7 +148,12 @@ class _Worker:
 
 class _Sweep:
     def __init__(
-        self, scenarios: Sequence[Scenario], directories: Sequence[Path], observer: Callable[[int], Observer]
+        self,
+        scenarios: Sequence[Scenario],
+        directories: Sequence[Path],
+        observer: Callable[[int], Observer],
+        admit: Callable[[int], bool] | None = None,
+        ended: Callable[[int, RunResult | FailedRun], None] | None = None,
     ) -> None:
         self.results: dict[int, RunResult | FailedRun] = {}
         self._scenarios = scenarios
@@ -139,6 +163,8 @@ class _Sweep:
         self._deaths = [0] * len(scenarios)
         self._workers: list[_Worker] = []
         self._waiting: list[int] = []
+        self._admit = admit or (lambda index: True)
+        self._tell = ended or (lambda index, result: None)
 
     @property
     def ended(self) -> int:
@@ -186,19 +212,24 @@ class _Sweep:
                 raise UsageError(f"{path} holds the run of another scenario; choose another directory.")
             summary = reader.summary()
         except FedbalError as error:
-            self.results[index] = FailedRun(path, str(error))
+            self._end(index, FailedRun(path, str(error)))
             return False
         if summary is not None:
-            self.results[index] = RunResult(path, summary)
+            self._end(index, RunResult(path, summary))
         return summary is None
+
+    def _end(self, index: int, result: RunResult | FailedRun) -> None:
+        """Keep what became of a run, and tell it."""
+        self.results[index] = result
+        self._tell(index, result)
 
     def _next(self, worker: _Worker) -> None:
         """Give a process the next run, one with the data that it has if there is such a one."""
         worker.index = None
-        if not self._waiting:
+        order = sorted(self._waiting, key=lambda index: self._keys[index] != worker.data)
+        index = next((index for index in order if self._admit(index)), None)
+        if index is None:
             return
-        same = (index for index in self._waiting if self._keys[index] == worker.data)
-        index = next(same, self._waiting[0])
         self._waiting.remove(index)
         worker.index, worker.data = index, self._keys[index]
         with suppress(BrokenPipeError):
@@ -216,7 +247,7 @@ class _Sweep:
         if kind == "started":
             observer.started(self._scenarios[index], path, content)
         elif kind == "ended":
-            self.results[index] = FailedRun(path, content) if content else _result(path)
+            self._end(index, FailedRun(path, content) if content else _result(path))
             self._next(worker)
         else:
             getattr(observer, kind)(content)
@@ -234,7 +265,7 @@ class _Sweep:
             self._waiting.insert(0, index)
         else:
             reason = f"its process died {ATTEMPTS} times, at last with exit code {code}"
-            self.results[index] = FailedRun(self._directories[index], reason)
+            self._end(index, FailedRun(self._directories[index], reason))
         if self._waiting:
             fresh = _Worker()
             self._workers.append(fresh)
@@ -249,8 +280,8 @@ def _result(path: Path) -> RunResult:
 
 
 def _but_runtime(content: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a run may be given another value of: where and how it is computed."""
-    return {key: value for key, value in content.items() if key != "runtime"}
+    """Leave out what a run may be given another value of: where and how it is computed, and who follows it."""
+    return {key: value for key, value in content.items() if key not in ("runtime", "track")}
 
 
 def _directories(scenarios: Sequence[Scenario], out: str | Path | Iterable[str | Path]) -> list[Path]:

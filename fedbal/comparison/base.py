@@ -34,13 +34,16 @@ class Base:
         As it was named: a shipped name, a file, or the scenario's name if it came from Python.
     declared : bool
         Whether it has a ``compare`` block.
+    changes : tuple of str
+        What ``--set`` changed in it.
     """
 
     raw: Mapping[str, Any]
     scenario: Scenario
     block: CompareBlock
     source: str
-    declared: bool
+    declared: bool = False
+    changes: tuple[str, ...] = ()
 
     def with_changes(self, changes: Sequence[str]) -> Scenario:
         """Return the scenario with further changes, each ``key=value``.
@@ -85,7 +88,7 @@ def open_base(source: Scenario | str | Path | Mapping[str, Any], changes: Sequen
     raw.pop("compare", None)
     block = loaded.compare or CompareBlock()
     _refuse_seeds(changes, block)
-    return Base(raw, loaded, block, name, loaded.compare is not None)
+    return Base(raw, loaded, block, name, loaded.compare is not None, tuple(changes))
 
 
 def _refuse_seeds(changes: Sequence[str], block: CompareBlock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Declaration:
         Value of the primary outcome whose time is measured; None: 90 % of the best mean.
     notes : tuple of str
         What was chosen for the user, each a sentence.
+    vary : mapping
+        Values by key whose combinations are the data sets.
     """
 
     base: Base
@@ -58,6 +60,7 @@ class Declaration:
     tune: int = 0
     target: float | None = None
     notes: tuple[str, ...] = ()
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def scenario(self, dataset: str, method: Method, more: Sequence[str] = ()) -> Scenario:
         """Return the scenario of a method on a data set; ``more`` are changes that tuning found.
@@ -144,6 +147,7 @@ def declare(base: Base, flags: Mapping[str, Any] | None = None) -> Declaration:
         tune=block.tune,
         target=block.target,
         notes=tuple(notes),
+        vary=axes,
     )
 
 
