@@ -232,8 +232,8 @@ def _classes_of(protocol: Protocol, record: RunRecord) -> tuple[str, tuple[str, 
     names, groups = tuple(task["classes"]), task.get("groups")
     if record.status == "diverged":
         masks = bool(task.get("target_shape"))
-        place = "test.dice" if masks else "test.accuracy"
-        values = np.where(np.isnan(values), values, chance_level(place, len(names), masks=masks))
+        level = chance_level("test.dice" if masks else "test.accuracy", len(names), masks=masks)
+        values = np.where(np.isnan(values), values, np.float64(level or 0.0))
     counts = np.full(len(values), np.nan) if groups is None else np.array(groups["counts"], np.float64)
     # Of masks the background, the first class, has no number.
     return metric, names[len(names) - len(values) :], values, counts
@@ -243,4 +243,5 @@ def _mean_of_known(values: Floats) -> Floats:
     """Return the mean over the first axis of what exists, NaN where nothing does."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+    mean: Floats = np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+    return mean
