@@ -115,7 +115,11 @@ def _named(kind: str, block: Mapping[str, Any]) -> str:
 
 
 def _inside(parameters: Mapping[str, Any]) -> str:
-    shown = [f"{key} {_value(value)}" for key, value in parameters.items() if value not in (None, False, [])]
+    shown = [
+        f"{key.replace('_', ' ')} {_value(value)}"
+        for key, value in parameters.items()
+        if value not in (None, False, [])
+    ]
     return f" ({', '.join(shown)})" if shown else ""
 
 

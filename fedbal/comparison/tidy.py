@@ -17,7 +17,7 @@ from fedbal.results import disk_errors, write_atomically
 RESULTS = "results.csv"
 OUTCOMES = "outcomes.csv"
 COLUMNS = ("run", "dataset", "method", "seed", "status", "round", "metric", "value")
-OUTCOME_COLUMNS = ("run", "dataset", "method", "seed", "status", "metric", "value")
+OUTCOME_COLUMNS = ("run", "dataset", "method", "seed", "metric", "value")
 SAME_ALWAYS = ("samples", "clients", "tenth", "pooled_clients", "pooled_n", "sampled")
 """Sizes that no round changes."""
 SPENT = ("bytes", "client_seconds")
@@ -68,11 +68,14 @@ def round_rows(protocol: Protocol, records: Iterable[RunRecord]) -> Iterator[tup
 
 
 def outcome_rows(records: Iterable[RunRecord]) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each run and outcome, over the window of the primary one; ``fedbal stats`` reads them."""
+    """Yield a row for each run and outcome, over the window of the primary one, as ``fedbal stats`` reads them.
+
+    Diverged runs stand there with the values that they count as.
+    """
     for record in records:
         for metric, value in record.values.items():
             if value is not None:
-                yield (*_place(record), metric, f"{value:.12g}")
+                yield (*_place(record)[:-1], metric, f"{value:.12g}")
 
 
 def _metrics(run: History) -> Iterator[tuple[str, Ints, Floats]]:

@@ -79,8 +79,15 @@ def made_up(
     (directory / "scenario.yaml").write_text(scenario.to_yaml())
     task = {"classes": ["a", "b", "c", "d"], "target_shape": [], "groups": {"counts": [8, 4, 2, 1]}}
     prints = {
-        **{"partition": partition, "initial": "i", "cohorts": "c", "batches": "b", "task": task},
-        **{"engine": {"kind": "loop"}, "packages": {"torch": "2"}, "hardware": {"processor": "cpu"}, "code": "x"},
+        "partition": partition,
+        "initial": "i",
+        "cohorts": "c",
+        "batches": "b",
+        "task": task,
+        "engine": {"kind": "loop"},
+        "packages": {"torch": "2"},
+        "hardware": {"processor": "cpu"},
+        "code": "x",
         **(fingerprints or {}),
     }
     (directory / "fingerprints.json").write_text(json.dumps(prints))
@@ -89,8 +96,12 @@ def made_up(
         test = None
         if value is not None:
             test = {
-                **{"balanced_accuracy": value, "nll": None if value < 0 else 1.0 - value, "ece": value / 2},
-                **{"accuracy": value, "few": None, "per_class_recall": [value, value, value, None]},
+                "balanced_accuracy": value,
+                "nll": None if value < 0 else 1.0 - value,
+                "ece": value / 2,
+                "accuracy": value,
+                "few": None,
+                "per_class_recall": [value, value, value, None],
             }
         row = {
             "round": number,
@@ -98,8 +109,14 @@ def made_up(
             "train": {"loss": 1.0},
             "fairness": None,
             "personal": None,
-            **{"seconds": 0.5, "simulated_seconds": 1.0, "client_seconds": seconds},
-            **{"bytes_up": up, "bytes_down": down, "sampled": 5, "replied": 4, "dropped": 2},
+            "seconds": 0.5,
+            "simulated_seconds": 1.0,
+            "client_seconds": seconds,
+            "bytes_up": up,
+            "bytes_down": down,
+            "sampled": 5,
+            "replied": 4,
+            "dropped": 2,
         }
         if personal is not None and personal[number - 1] is not None:
             row["personal"] = {"model_round": number - 1, "pooled_balanced_accuracy": personal[number - 1]}
