@@ -21,6 +21,8 @@ from fedbal.sweep import FailedRun, run_many
 from fedbal.sweep_worker import Federations
 
 TUNING = "tuning.json"
+FEW = 200
+"""With fewer validation rows a tuning says how much of its order is luck."""
 
 
 def tune(
@@ -109,7 +111,7 @@ def tune(
         partition_seed=first.seed.partition,
         samples=samples,
         methods=methods,
-        notes=(*notes, *_notes(first, methods, rounds_factor, trials)),
+        notes=(*notes, *_notes(first, methods, rounds_factor, trials, samples)),
     )
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,8 +147,15 @@ def _run(
     return {one.directory: result for one, result in zip(distinct, results, strict=True)}
 
 
-def _notes(scenario: Scenario, methods: Mapping[str, Tuned], rounds_factor: float, trials: int) -> list[str]:
+def _notes(
+    scenario: Scenario, methods: Mapping[str, Tuned], rounds_factor: float, trials: int, samples: int
+) -> list[str]:
     notes = []
+    if 0 < samples < FEW:
+        notes.append(
+            f"all clients together have {samples} validation rows, so that trials a few points apart are ordered "
+            "by luck; raise data.validation."
+        )
     if not scenario.data.validation:
         notes.append(
             f"data.validation is 0: trials hold back up to {CARVED:.0%} of each client's rows for scoring, the "

@@ -161,6 +161,7 @@ def test_less_is_better_of_a_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "run_many", ended)
     monkeypatch.setattr(module, "validation_numbers", measured)
     tuning = tune({"fedavg": digits()}, trials=3, out=tmp_path, metric="nll")
+    assert tuning.notes[0].startswith("all clients together have 10 validation rows")
     assert (tuning.metric, tuning.higher, tuning.methods["fedavg"].chosen) == ("loss", False, 1)
     assert tuning.methods["fedavg"].best_of[-1] == 0.2
 
