@@ -24,7 +24,7 @@ from fedbal.comparison.statistics.analysis import analyse
 from fedbal.comparison.statistics.results import Analysis
 from fedbal.comparison.statistics.spending import record
 from fedbal.comparison.store import Kept, Store, identity
-from fedbal.comparison.tuning import tune
+from fedbal.comparison.tuning.tune import tune
 from fedbal.comparison.watch import Watch
 from fedbal.errors import RunError, UsageError
 from fedbal.interrupts import Interrupted

@@ -35,16 +35,12 @@ class Declaration:
         Methods, data sets, seeds, primary outcome, margin; without looks.
     variations : mapping
         Changes of the scenario by label of the data set.
-    seed_axes : tuple of str
-        Which of the scenario's seeds are varied.
     seconds : float or None
         Limit of the wall time of all runs.
     workers : int or None
         Processes; None: one a CPU.
     tune : int
         Trials of each rule before the comparison.
-    target : float or None
-        Value of the primary outcome whose time is measured; None: 90 % of the best mean.
     notes : tuple of str
         What was chosen for the user, each a sentence.
     vary : mapping
@@ -54,11 +50,9 @@ class Declaration:
     base: Base
     protocol: Protocol
     variations: Mapping[str, Changes]
-    seed_axes: tuple[str, ...] = ("partition", "init", "training")
     seconds: float | None = None
     workers: int | None = None
     tune: int = 0
-    target: float | None = None
     notes: tuple[str, ...] = ()
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
@@ -74,7 +68,7 @@ class Declaration:
 
     def seeded(self, scenario: Scenario, seed: int) -> Scenario:
         """Return a scenario with a seed on the axes that are varied."""
-        seeds = {**dict(scenario.seed), **dict.fromkeys(self.seed_axes, seed)}
+        seeds = {**dict(scenario.seed), **dict.fromkeys(self.protocol.seed_axes, seed)}
         return scenario.model_copy(update={"seed": Seeds(**seeds)})
 
     @property
@@ -141,11 +135,9 @@ def declare(base: Base, flags: Mapping[str, Any] | None = None) -> Declaration:
         base=base,
         protocol=protocol,
         variations=variations,
-        seed_axes=tuple(block.seed_axes),
         seconds=amount if unit == "seconds" else None,
         workers=None if block.workers == "auto" else block.workers,
         tune=block.tune,
-        target=block.target,
         notes=tuple(notes),
         vary=axes,
     )

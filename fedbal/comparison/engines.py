@@ -81,8 +81,8 @@ def choose(scenarios: Mapping[str, Mapping[str, Scenario]], references: frozense
         compared = [label for label in methods if label not in references]
         if all(label in refused for label in compared):
             raise UsageError(str(refused[compared[0]])) from refused[compared[0]]
-        for label, error in refused.items():
-            engines.notes.append(f"{label} cannot run{_on(dataset)}: {error}")
+        for label, reason in refused.items():
+            engines.notes.append(f"{label} cannot run{_on(dataset)}: {reason}")
         _agree(engines, dataset, methods, references)
     return engines
 

@@ -102,7 +102,7 @@ def lines(plan: Plan, seen: Outlook, *, shard: str = "") -> list[str]:
         ("rules", rivals),
         ("reference rows", references or "none"),
         ("data sets", "; ".join(protocol.datasets) if protocol.datasets != ("",) else "the scenario's own"),
-        ("seeds", f"{write_seeds(protocol.seeds)} ({_axes(declared.seed_axes)})"),
+        ("seeds", f"{write_seeds(protocol.seeds)} ({_axes(protocol.seed_axes)})"),
         ("runs", f"{seen.runs}{f' of shard {shard}' if shard else ''}{there}{tuned}"),
         (
             "primary",

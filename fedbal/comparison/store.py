@@ -118,11 +118,9 @@ class Store:
                     base=base,
                     protocol=protocol,
                     variations={label: tuple(changes) for label, changes in rest["variations"].items()},
-                    seed_axes=tuple(rest["seed_axes"]),
                     seconds=rest["seconds"],
                     workers=rest["workers"],
                     tune=rest["tune"],
-                    target=rest["target"],
                     notes=tuple(rest["notes"]),
                     vary=rest["vary"],
                 ),
@@ -203,11 +201,9 @@ def to_mapping(plan: Plan, shard: str, tuning: Mapping[str, Any] | None = None) 
         "declaration": {
             "protocol": TypeAdapter(Protocol).dump_python(declared.protocol, mode="json"),
             "variations": {label: list(changes) for label, changes in declared.variations.items()},
-            "seed_axes": list(declared.seed_axes),
             "seconds": declared.seconds,
             "workers": declared.workers,
             "tune": declared.tune,
-            "target": declared.target,
             "notes": list(declared.notes),
             "vary": dict(declared.vary),
         },
@@ -227,7 +223,7 @@ def identity(declaration: Declaration) -> str:
 def identity_of(protocol: Protocol, scenario: Mapping[str, Any]) -> str:
     """Return the same of a protocol and its resolved scenario."""
     content = TypeAdapter(Protocol).dump_python(protocol, mode="json")
-    for key in ("seeds", "planned_seeds", "looks", "name"):
+    for key in ("seeds", "planned_seeds", "looks", "name", "target"):
         content.pop(key)
     # Reference rows are in no test.
     content["methods"] = [method for method in content["methods"] if not method["reference"]]
