@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedbal.comparison.address import address
 from fedbal.comparison.tuning.proposals import propose
 from fedbal.comparison.tuning.space import overrides_of, search_space
 from fedbal.errors import UsageError
@@ -19,11 +18,6 @@ FIRST_SEED = 10_000
 """Added to the seeds of initial model and training: no seed of a comparison is used to choose anything."""
 CARVED = 0.1
 """Share of each client's rows that trials hold back where the scenario holds none."""
-
-NO_PART = ("track", "compare")
-"""Blocks that do not concern a trial."""
-PLACES = ("backend", "workers", "num_cpus", "num_gpus", "address", "record_updates")
-"""Keys of ``runtime`` that decide where a trial runs or what is kept of it."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +87,6 @@ def plan_trials(
     return tuple(sorted(everything, key=lambda planned: planned.number))
 
 
-def address(scenario: Scenario) -> str:
-    """Return 16 hexadecimal digits that are the same for scenarios with the same bytes."""
-    content = {key: value for key, value in scenario.resolved().items() if key != "name"}
-    content["runtime"] = {key: value for key, value in content["runtime"].items() if key not in PLACES}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _of_method(
     label: str, scenario: Scenario, trials: int, out: Path, seed: int, rounds_factor: float
 ) -> list[Planned]:
@@ -114,8 +101,9 @@ def _of_method(
 
 def _trial(scenario: Scenario, overrides: Sequence[str], rounds_factor: float) -> Scenario:
     """Return the run of a trial: other training seeds, and nobody's test rows but those of the end."""
-    content = {key: value for key, value in scenario.resolved().items() if key not in NO_PART}
-    content["runtime"] = {key: value for key, value in content["runtime"].items() if key != "record_updates"}
+    content = scenario.resolved()
+    content.pop("track", None)
+    content["runtime"].pop("record_updates", None)
     rounds = max(1, round(scenario.rounds * rounds_factor))
     changes = [
         *overrides,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedbal.comparison.store import begun
 from fedbal.comparison.tuning.method import tuned_method
 from fedbal.comparison.tuning.proposals import SAMPLER
 from fedbal.comparison.tuning.records import Tuned, Tuning
@@ -139,7 +140,7 @@ def _run(
     distinct = list({one.directory: one for one in planned}.values())
     watch = (lambda one: Silent()) if observer is None else observer
     results = run_many(
-        [one.scenario for one in distinct],
+        [begun(one.directory, one.scenario) for one in distinct],
         [one.directory for one in distinct],
         workers=workers,
         observer=lambda index: watch(distinct[index]),

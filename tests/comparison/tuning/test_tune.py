@@ -14,6 +14,7 @@ from fedbal.comparison.tuning.tune import tune
 from fedbal.errors import UsageError
 from fedbal.observer import Silent
 from fedbal.results import RunReader
+from fedbal.scenario import from_mapping
 from fedbal.sweep_worker import Federations
 from tests.scenarios import digits
 
@@ -124,7 +125,10 @@ def test_a_tuning_goes_on_where_it_was_stopped_and_more_trials_are_added(found, 
     lost = out / tuning.methods["fedavg"].trials[1].directory
     shutil.rmtree(lost)
     counting = Counting()
-    chosen = {label: methods[label] for label in ("fedavg", "prox")}
+    # What a scenario is called decides nothing.
+    chosen = {
+        label: from_mapping({**methods[label].resolved(), "name": "other"}) for label in ("fedavg", "prox")
+    }
     again = tune(chosen, trials=4, out=out, workers=1, observer=lambda planned: counting)
     assert len(counting.started_runs) == 3  # The lost one, and a fourth of each method.
     assert lost in counting.started_runs
