@@ -24,6 +24,7 @@ from fedbal.protocol import Disclosure
 from fedbal.registry import Table
 from fedbal.scenario import from_mapping, json_schema
 from fedbal.scenario_schema import TAGS, describe
+from fedbal.track import TRACKERS
 from fedbal.virtual import create
 from strategies import AVAILABILITIES, STRATEGIES
 
@@ -77,6 +78,7 @@ TABLES: dict[str, Table] = {
     "client.optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "cohort.availability": AVAILABILITIES,
+    "track": TRACKERS,
 }
 """Where the one-line summaries of components stand, by key."""
 

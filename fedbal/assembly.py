@@ -161,7 +161,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
     trainer = replace(clients, device="cpu").trainer()
     choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
     clients = replace(clients, engine=choice.engine)
-    strategy = _strategy(
+    strategy = make_strategy(
         scenario, dataset.num_classes, len(population.nodes), counted=bool(federation.counted_classes)
     )
     travelling = sum(value.size for value in initial.values())
@@ -330,7 +330,7 @@ def _cohort(sampler: CohortSampler, population: Population) -> int:
         raise UsageError(f"cohort.size: {error}; lower it, or make more clients.") from error
 
 
-def _strategy(scenario: Scenario, num_classes: int, num_clients: int, *, counted: bool = True) -> Strategy:
+def make_strategy(scenario: Scenario, num_classes: int, num_clients: int, *, counted: bool = True) -> Strategy:
     """Return the rule; ``counted`` tells whether clients can count their rows by class."""
     choice = scenario.strategy
     if isinstance(choice, CustomParams):

@@ -7,8 +7,8 @@ Flower messages. The result, the rows and the byte counts are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -21,13 +21,15 @@ from fedbal.errors import RunError
 from fedbal.exchange import Exchange, choose_exchange
 from fedbal.foreign import keep_valid, seeded_sampling
 from fedbal.grid.base import VirtualGrid
-from fedbal.grid.exchange import train_cohort
+from fedbal.grid.exchange import KeptCohort, train_cohort
 from fedbal.offered import OfferedGrid
 from fedbal.protocol import Arrays, to_arrays
 from fedbal.systems import Directive
 from strategies.base import AggregationRule
+from strategies.mean import blocks_of
 from strategies.report import RoundReport
 from strategies.stacked import StackedReplies
+from strategies.validation import ClientReply, signature, validate
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Trained:
         Bytes of replies and of requests, as messages.
     seconds : mapping
         Node id to wall time, where the grid measures it.
+    recorded : sequence of ClientReply
+        Valid replies of the clients that were to be recorded.
+    valid : int
+        Valid replies of all clients; counted where some were to be recorded.
     """
 
     arrays: Arrays
@@ -60,6 +66,21 @@ class Trained:
     bytes_up: int
     bytes_down: int
     seconds: Mapping[int, float]
+    recorded: Sequence[ClientReply] = ()
+    valid: int = 0
+
+
+class _Asked(NamedTuple):
+    """What :meth:`CohortRound.train` was asked for."""
+
+    server_round: int
+    cohort: Sequence[int]
+    record: ArrayRecord
+    arrays: Arrays
+    config: ConfigRecord
+    directives: Mapping[int, Directive]
+    recorded: Collection[int]
+    extras: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -105,6 +126,8 @@ class CohortRound:
         arrays: Arrays,
         config: ConfigRecord,
         directives: Mapping[int, Directive],
+        recorded: Collection[int] = (),
+        extras: Sequence[str] = (),
     ) -> Trained:
         """Train a cohort from a model and aggregate.
 
@@ -120,11 +143,16 @@ class CohortRound:
             What all are told.
         directives : mapping
             Node id to what systems heterogeneity does to it.
+        recorded : collection of int
+            Whose replies are to be recorded.
+        extras : sequence of str
+            What all are asked for beside what the strategy asks.
         """
         exchange = self.exchange(arrays)
+        asked = _Asked(server_round, cohort, record, arrays, config, directives, frozenset(recorded), extras)
         if exchange == "messages":
-            return self._by_messages(server_round, cohort, record, arrays, config, directives)
-        return self._lean(server_round, cohort, record, arrays, config, directives, exchange == "sums")
+            return self._by_messages(asked)
+        return self._lean(asked, exchange == "sums")
 
     def prepared(self, message: Message) -> Message:
         """Add imputation and scaling to a message, if the run has any."""
@@ -132,61 +160,56 @@ class CohortRound:
             message.content = RecordDict({**message.content, protocol.PREPROCESS: self.preprocess})
         return message
 
-    def _lean(
-        self,
-        server_round: int,
-        cohort: Sequence[int],
-        record: ArrayRecord,
-        arrays: Arrays,
-        config: ConfigRecord,
-        directives: Mapping[int, Directive],
-        keep: bool,
-    ) -> Trained:
-        rule, grid = self.strategy, self.grid
+    def _lean(self, asked: _Asked, keep: bool) -> Trained:
+        rule, grid, server_round = self.strategy, self.grid, asked.server_round
         assert isinstance(rule, AggregationRule)
         assert isinstance(grid, VirtualGrid)
         replies, sent = StackedReplies([]), 0
-        asked: tuple[int, ...] = ()
-        if cohort:
-            order = rule.order(server_round, record, config, OfferedGrid(grid, cohort))
-            order = order.without({node for node, one in directives.items() if one.excluded is not None})
+        nodes: tuple[int, ...] = ()
+        recorded: list[ClientReply] = []
+        if asked.cohort:
+            order = rule.order(server_round, asked.record, asked.config, OfferedGrid(grid, asked.cohort))
+            order = order.without(
+                {node for node, one in asked.directives.items() if one.excluded is not None}
+            )
             work = {
                 node: ConfigRecord({protocol.LOCAL_WORK: one.work})
-                for node, one in directives.items()
+                for node, one in asked.directives.items()
                 if one.excluded is None and one.work is not None and node in order.nodes
             }
-            order = order.telling(work).bringing(protocol.PREPROCESS, self.preprocess)
-            asked, sent = order.nodes, order.num_bytes()
+            order = order.requesting(asked.extras).telling(work)
+            order = order.bringing(protocol.PREPROCESS, self.preprocess)
+            nodes, sent = order.nodes, order.num_bytes()
             replies = train_cohort(grid, order, keep)
+            recorded = _recorded(replies, asked.recorded, order.cohort)
         with _named(rule, server_round):
             following, metrics = rule.aggregate_stacked(server_round, replies)
         return Trained(
-            arrays=arrays if following is None else _like(following, arrays),
+            arrays=asked.arrays if following is None else as_model(following, asked.arrays),
             metrics=_numbers(metrics),
             report=rule.report,
-            answered=frozenset(asked),
-            replied=len(asked) - len(replies.failed),
+            answered=frozenset(nodes),
+            replied=len(nodes) - len(replies.failed),
             bytes_up=replies.num_bytes,
             bytes_down=sent,
             seconds=replies.seconds,
+            recorded=recorded,
+            valid=len(replies.nodes),
         )
 
-    def _by_messages(
-        self,
-        server_round: int,
-        cohort: Sequence[int],
-        record: ArrayRecord,
-        arrays: Arrays,
-        config: ConfigRecord,
-        directives: Mapping[int, Directive],
-    ) -> Trained:
-        messages = self._messages(server_round, cohort, record, config, directives)
+    def _by_messages(self, asked: _Asked) -> Trained:
+        server_round, arrays = asked.server_round, asked.arrays
+        messages = self._messages(asked)
         replies = list(self.grid.send_and_receive(messages, timeout=self.timeout))
         seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid) else {}
+        valid: list[ClientReply] = []
+        if asked.recorded:
+            blocks = blocks_of(sorted(asked.cohort))
+            valid = validate(replies, signature(arrays), server_round, None, blocks).replies
         with _named(self.strategy, server_round):
             following, metrics, report = self._aggregate(server_round, replies, arrays)
         return Trained(
-            arrays=arrays if following is None else _like(to_arrays(following), arrays),
+            arrays=arrays if following is None else as_model(to_arrays(following), arrays),
             metrics=_numbers(metrics),
             report=report,
             answered=frozenset(reply.metadata.src_node_id for reply in replies),
@@ -194,28 +217,27 @@ class CohortRound:
             bytes_up=bytes_of(replies),
             bytes_down=bytes_of(messages),
             seconds=seconds,
+            recorded=[reply for reply in valid if reply.node in asked.recorded],
+            valid=len(valid),
         )
 
-    def _messages(
-        self,
-        server_round: int,
-        cohort: Sequence[int],
-        record: ArrayRecord,
-        config: ConfigRecord,
-        directives: Mapping[int, Directive],
-    ) -> list[Message]:
+    def _messages(self, asked: _Asked) -> list[Message]:
         """Let the strategy address the cohort, then apply what systems heterogeneity does to each client."""
-        if not cohort:
+        if not asked.cohort:
             # Nobody is available; stock strategies would wait for nodes for ever.
             return []
-        offered = OfferedGrid(self.grid, cohort)
-        with seeded_sampling(self.seed, server_round):
-            made = list(self.strategy.configure_train(server_round, record, config, offered))
+        offered = OfferedGrid(self.grid, asked.cohort)
+        with seeded_sampling(self.seed, asked.server_round):
+            made = list(
+                self.strategy.configure_train(asked.server_round, asked.record, asked.config, offered)
+            )
         messages = []
         for message in sorted(made, key=lambda one: one.metadata.dst_node_id):
-            directive = directives.get(message.metadata.dst_node_id, Directive())
+            directive = asked.directives.get(message.metadata.dst_node_id, Directive())
             if directive.excluded is not None:
                 continue
+            if asked.extras:
+                message.content = protocol.requesting(message.content, asked.extras)
             if directive.work is not None:
                 # Messages may share one content: a straggler gets its own copy of the config.
                 message.content = protocol.copy_content(message.content)
@@ -232,6 +254,19 @@ class CohortRound:
         kept, validated = keep_valid(replies, arrays, server_round)
         record, metrics = strategy.aggregate_train(server_round, kept) if kept else (None, None)
         return record, metrics, RoundReport(dropped=validated.dropped)
+
+
+def _recorded(replies: StackedReplies, nodes: Collection[int], cohort: Sequence[int]) -> list[ClientReply]:
+    """Return the valid replies of some clients with their models, which may have stayed with the workers."""
+    if not nodes:
+        return []
+    valid = replies.validated(lambda reply: None, blocks_of(cohort)).replies
+    chosen = [reply for reply in valid if reply.node in nodes]
+    if replies.kept is None:
+        return chosen
+    assert isinstance(replies.kept, KeptCohort)
+    models = replies.kept.models({reply.node for reply in chosen})
+    return [replace(reply, arrays=models[reply.node]) for reply in chosen]
 
 
 def bytes_of(messages: Sequence[Message]) -> int:
@@ -253,7 +288,7 @@ class _named:
             raise RunError(f"{self._what}: {type(error).__name__}: {error}") from error
 
 
-def _like(arrays: Arrays, like: Arrays) -> Arrays:
+def as_model(arrays: Arrays, like: Arrays) -> Arrays:
     """Return an aggregate in the order and dtypes of the model; some stock strategies return float64."""
     if set(arrays) != set(like):
         arrays = dict(zip(like, arrays.values(), strict=True))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fedbal.checkpoint import Snapshot
 from fedbal.clients_table import client_table
 from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
+from fedbal.evaluation import GlobalTest
 from fedbal.grid.base import VirtualGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
@@ -27,6 +29,7 @@ from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
 from fedbal.preprocess import Fitted, fit
 from fedbal.protocol import AUXILIARY, Arrays
+from fedbal.recording import Recorder, recorder_of
 from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
@@ -46,6 +49,7 @@ from fedbal.scenario import Scenario
 from fedbal.seeding import stream
 from fedbal.summary import both_views, last_tenth
 from fedbal.task import Task
+from fedbal.track.base import tracked
 
 LISTED_CLIENTS = 10_000
 """With more clients, ``heterogeneity.json`` lists a sample of this many; its numbers over all stay exact."""
@@ -85,14 +89,32 @@ def drive(
     Interrupted
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
+    with tracked(scenario, observer) as watching:
+        return _drive(scenario, assembly, grid, directory, signals, watching, resuming)
+
+
+def _drive(
+    scenario: Scenario,
+    assembly: Assembly,
+    grid: Grid,
+    directory: RunDirectory,
+    signals: Signals,
+    observer: Observer,
+    resuming: bool,
+) -> dict[str, Any]:
+    recorder = recorder_of(scenario, assembly, directory.path)
+    if recorder is not None and not resuming:
+        recorder.require_space()
     start = _open(directory, scenario, assembly, resuming)
+    if recorder is not None:
+        recorder.cut(start.round)
     journal = Journal(directory, observer, Totals(**start.progress), headline=assembly.test.measures.headline)
     observer.started(scenario, directory.path, start.round + 1)
     try:
         if not start.round:
-            journal.note(assembly.notes)
+            journal.note([*assembly.notes, *([] if recorder is None else [recorder.announcement()])])
         fitted = _fit(directory, assembly, grid, journal, start.round)
-        loop = _loop(scenario, assembly, grid, journal, signals, fitted)
+        loop = _loop(scenario, assembly, grid, journal, signals, fitted, recorder)
         end = loop.run(start)
     except StopRequested as stop:
         journal.save()
@@ -120,15 +142,20 @@ def _fit(
         features = assembly.federation.dataset.input_shape[0]
         fitted = fit(grid, plan, population, features, assembly.schedule.timeout)
         directory.write(PREPROCESS, fitted.to_json())
-    try:
-        fitted = Fitted.from_json(path.read_text())
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
+    fitted = read_fitted(path)
     if not done:
         journal.totals.bytes_up += fitted.bytes_up
         journal.totals.bytes_down += fitted.bytes_down
         journal.note(fitted.notes)
     return fitted
+
+
+def read_fitted(path: Path) -> Fitted:
+    """Read a ``preprocess.json``."""
+    try:
+        return Fitted.from_json(path.read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
 
 
 def _loop(
@@ -138,11 +165,9 @@ def _loop(
     journal: Journal,
     signals: Signals,
     fitted: Fitted | None,
+    recorder: Recorder | None,
 ) -> RoundLoop:
-    test = assembly.test
-    if fitted is not None:
-        transform = fitted.of_test(assembly.federation.test_owner)
-        test = replace(test, split=replace(test.split, transform=transform))
+    test = prepared_test(assembly, fitted)
     if isinstance(grid, VirtualGrid) and grid.scores_models and _device_is_elsewhere(assembly):
         test = replace(test, scorer=partial(grid.score, transform=test.split.transform))
     return RoundLoop(
@@ -159,7 +184,17 @@ def _loop(
         preprocess=None if fitted is None else fitted.record(),
         asks_counts=assembly.asks_counts,
         probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
+        recorder=recorder,
     )
+
+
+def prepared_test(assembly: Assembly, fitted: Fitted | None) -> GlobalTest:
+    """Return the global test, its rows imputed and scaled if those of the clients are."""
+    test = assembly.test
+    if fitted is None:
+        return test
+    transform = fitted.of_test(assembly.federation.test_owner)
+    return replace(test, split=replace(test.split, transform=transform))
 
 
 def _device_is_elsewhere(assembly: Assembly) -> bool:
@@ -256,7 +291,7 @@ def _initial_model(complete: Arrays) -> dict[str, str]:
     return {} if len(model) == len(complete) else {"initial_model": fingerprints.of_arrays(model)}
 
 
-def require_same(before: dict[str, Any], assembly: Assembly) -> None:
+def require_same(before: dict[str, Any], assembly: Assembly, what: str = "resume") -> None:
     """Refuse to go on with other data or another initial model than the run began with."""
     now = {
         "partition": assembly.federation.fingerprint(),
@@ -265,7 +300,7 @@ def require_same(before: dict[str, Any], assembly: Assembly) -> None:
     for key, value in now.items():
         if before.get(key) != value:
             raise RunError(
-                f"cannot resume: the {key} fingerprint is {value[:12]}, the run began with "
+                f"cannot {what}: the {key} fingerprint is {value[:12]}, the run began with "
                 f"{str(before.get(key))[:12]}; its data or its code have changed since."
             )
 

@@ -33,6 +33,7 @@ from fedbal.measures.base import Evaluated, Measures
 from fedbal.offered import OfferedGrid
 from fedbal.population import Population
 from fedbal.protocol import Arrays, to_record
+from fedbal.recording import Recorder
 from fedbal.results import FINAL_CLIENTS
 from fedbal.systems import Systems
 from strategies.base import AggregationRule
@@ -101,6 +102,8 @@ class RoundLoop:
         What else to measure of a model when it is tested; simulation only.
     preprocess : ArrayRecord, optional
         Imputation and scaling, sent with every message.
+    recorder : Recorder, optional
+        Keeps replies of clients, if the run does.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class RoundLoop:
         asks_counts: bool = False,
         probe: Callable[[Arrays], dict[str, Any]] | None = None,
         preprocess: ArrayRecord | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._grid = grid
         self._strategy = strategy
@@ -134,6 +138,7 @@ class RoundLoop:
         self._probe = probe
         self._counted: ClassCounts | None = None
         self._preprocess = preprocess
+        self._recorder = recorder
         self._seed = sampler.seed
         self._trainer = CohortRound(
             grid=grid,
@@ -192,7 +197,12 @@ class RoundLoop:
         received = self._client_scores(server_round, testers, record)
         by_node = {node: directives[client] for node, client in zip(cohort, clients, strict=True)}
         config = self._config(server_round)
-        trained = self._trainer.train(server_round, cohort, record, arrays, config, by_node)
+        recorder = self._recorder
+        chosen = recorder.chosen(server_round, cohort) if recorder else []
+        extras = recorder.extras if recorder and chosen else ()
+        # A rule may change its state in place.
+        before = {name: value.copy() for name, value in state_of(self._strategy).items()} if chosen else {}
+        trained = self._trainer.train(server_round, cohort, record, arrays, config, by_node, chosen, extras)
         following, report = trained.arrays, trained.report
         test = self._test(following) if self._schedule.evaluates(server_round) else None
         columns = self._columns(testers, received, server_round - 1)
@@ -231,6 +241,12 @@ class RoundLoop:
             self._counted = None
         keys = {self._population.keys(client): int(self._population.samples[client]) for client in clients}
         with self._signals.shield():
+            if recorder and chosen:
+                names = {node: self._population.keys(self._population.client(node)) for node in cohort}
+                recorder.write(
+                    *(server_round, arrays, following, trained.recorded, trained.valid),
+                    *(names, report, before, chosen),
+                )
             if isinstance(self._grid, VirtualGrid):
                 self._grid.states.commit()
             return self._journal.record(

@@ -8,7 +8,7 @@ strategies read the same messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +118,15 @@ def copy_content(content: RecordDict) -> RecordDict:
     for name, record in content.items():
         copied[name] = record.copy()
     return copied
+
+
+def requesting(content: RecordDict, extras: Sequence[str]) -> RecordDict:
+    """Return a content that asks for more extras; records other than its config are shared."""
+    config = config_of(content).copy()
+    asked = config.get(REQUESTS)
+    config[REQUESTS] = list(dict.fromkeys([*(asked if isinstance(asked, list) else []), *extras]))
+    name = CONFIG if CONFIG in content else next(iter(content.config_records), CONFIG)
+    return RecordDict({**content, name: config})
 
 
 def config_of(content: RecordDict) -> ConfigRecord:

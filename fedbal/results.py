@@ -1,10 +1,12 @@
 """The run directory: the only format that anything downstream reads.
 
 ``scenario.yaml``, ``fingerprints.json``, ``clients.csv``, ``heterogeneity.json`` (sizes, class counts and distances
-as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``,
-``final_clients.csv`` (scores of the final model, where clients evaluate), ``model.safetensors`` and ``summary.json``; with ``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent. The
-jsonl files are append-only, except that resuming first cuts them back to the offsets in the checkpoint; every other
-file appears whole or not at all.
+as ``fedbal partition`` shows them), ``rounds.jsonl``, ``clients.jsonl``, ``checkpoint/``, ``final_clients.csv``
+(scores of the final model, where clients evaluate), ``model.safetensors`` and ``summary.json``; with
+``data.preprocess`` also ``preprocess.json``, the statistics that clients were sent; with
+``runtime.record_updates`` also ``updates/``; with ``track`` also ``track.json``. The jsonl files are append-only,
+except that resuming first cuts them back to the offsets in the checkpoint; every other file appears whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ CHECKPOINT = "checkpoint"
 MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+UPDATES = "updates"
+TRACK = "track.json"
 STATES = ".states"
 """Client state of a run that is going on."""
 

@@ -31,6 +31,7 @@ from fedbal.scenario_errors import check_plain, collect, explain, show
 from fedbal.scenario_files import find_scenario, is_shipped, shipped
 from fedbal.scenario_schema import TAGS, finish
 from fedbal.scenario_tasks import task_problems
+from fedbal.track import TRACKERS
 from fedbal.yaml_dump import dump
 from fedbal.yaml_source import read
 from strategies import STRATEGIES
@@ -63,6 +64,10 @@ class Scenario(Params):
     runtime: RuntimeBlock = Field(RuntimeBlock(), description="Where the work is done.")
     compare: CompareBlock | None = Field(
         None, exclude=True, description="What fedbal compare does with this scenario; no part of a run."
+    )
+
+    track: Annotated[Component, Choice(TRACKERS)] | None = Field(
+        None, description="Who follows the run beside its directory: tensorboard or mlflow; decides nothing."
     )
 
     @model_validator(mode="after")
@@ -210,14 +215,20 @@ def _cross_checks(scenario: Scenario, document: Document) -> list[Problem]:
     problems = task_problems(scenario, scenario.data.task, source, document)
     clients = getattr(scenario.data.partition, "clients", None)
     size = scenario.cohort.size
-    if clients is None or size is None or size <= clients:
-        return problems
-    location = ("cohort", "size")
-    message = (
-        f"got {size}; at most the number of clients, data.partition.clients = {clients}; "
-        "lower the one or raise the other."
-    )
-    return [*problems, Problem(document.mark(location), location, message)]
+    if clients is not None and size is not None and size > clients:
+        location: tuple[str, ...] = ("cohort", "size")
+        message = (
+            f"got {size}; at most the number of clients, data.partition.clients = {clients}; "
+            "lower the one or raise the other."
+        )
+        problems.append(Problem(document.mark(location), location, message))
+    recorded = scenario.runtime.record_updates
+    late = [one for one in (recorded and recorded.rounds) or () if one > scenario.rounds]
+    if late:
+        location = ("runtime", "record_updates", "rounds")
+        message = f"got {late[0]}; at most rounds = {scenario.rounds}; lower the one or raise the other."
+        problems.append(Problem(document.mark(location), location, message))
+    return problems
 
 
 __all__ = ["Scenario", "find_scenario", "from_mapping", "json_schema", "load", "shipped"]

@@ -27,6 +27,8 @@ EXCLUSIVE: dict[tuple[str, ...], str] = {
     ("client", "local_steps"): "local_epochs",
     ("cohort", "fraction"): "size",
     ("cohort", "size"): "fraction",
+    ("runtime", "record_updates", "every"): "rounds",
+    ("runtime", "record_updates", "rounds"): "every",
 }
 """Keys that exclude another key of the same block."""
 
@@ -237,6 +239,43 @@ class EvaluationBlock(Params):
     )
 
 
+class RecordUpdatesBlock(Params):
+    """Which replies of clients are kept, for ``fedbal replay``."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["every", "rounds"]}})
+
+    every: Count | None = Field(None, description="Record every such round, >= 1; 1 unless rounds is given.")
+    rounds: Annotated[list[Count], Field(min_length=1)] | None = Field(
+        None, description="Rounds to record instead, each >= 1."
+    )
+    clients: Count | None = Field(
+        None, description="Clients of a round that are recorded, drawn from its cohort; left out: all of it."
+    )
+    extras: list[Literal["normalised-steps", "received-loss"]] = Field(
+        [],
+        description="What recorded clients are asked for beside what the rule asks, for replays of fednova "
+        "(normalised-steps) and qfedavg (received-loss).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_round(cls, value: Any) -> Any:
+        return {} if value is True else value
+
+    @field_validator("rounds")
+    @classmethod
+    def _not_both(cls, value: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if value is not None and info.data.get("every") is not None:
+            raise ValueError("every is given too and only one of the two can hold; delete one of them")
+        return value
+
+    @model_validator(mode="after")
+    def _all_rounds(self) -> RecordUpdatesBlock:
+        if self.every is None and self.rounds is None:
+            object.__setattr__(self, "every", 1)
+        return self
+
+
 class RuntimeBlock(Params):
     """Where the work is done; results do not depend on the number of workers."""
 
@@ -282,3 +321,13 @@ class RuntimeBlock(Params):
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Address of a running Ray cluster, or auto; left out: a local one is started."
     )
+    record_updates: RecordUpdatesBlock | None = Field(
+        None,
+        description="Keep the replies of clients in the run directory, for `fedbal replay`: true, or a block that "
+        "says which; left out or false: not.",
+    )
+
+    @field_validator("record_updates", mode="before")
+    @classmethod
+    def _not_recorded(cls, value: Any) -> Any:
+        return None if value is False else value

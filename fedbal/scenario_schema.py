@@ -14,16 +14,20 @@ DEFAULT_TAGS = ("digits",)
 
 Fragment = dict[str, Any]
 
+SHORT_FORMS: dict[str, Fragment] = {
+    "Seeds": {"type": "integer", "minimum": 0},
+    "RecordUpdatesBlock": {"type": "boolean"},
+}
+"""Blocks that may be one value instead."""
+
 
 def finish(schema: Fragment) -> Fragment:
     """Add the dialect and the short forms, and take out null, which no file may contain."""
     result: Fragment = {"$schema": DIALECT, **_walk(schema)}
     result["title"] = "fedbal scenario"
-    seeds = result["$defs"]["Seeds"]
-    result["$defs"]["Seeds"] = {
-        "anyOf": [{"type": "integer", "minimum": 0}, seeds],
-        "description": seeds.get("description", ""),
-    }
+    for name, short in SHORT_FORMS.items():
+        block = result["$defs"][name]
+        result["$defs"][name] = {"anyOf": [short, block], "description": block.get("description", "")}
     return result
 
 

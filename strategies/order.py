@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
@@ -54,6 +54,12 @@ class CohortOrder:
     def bringing(self, name: str, record: ArrayRecord | None) -> CohortOrder:
         """Return the order with one more record for all; None: as it is."""
         return self if record is None else replace(self, content=RecordDict({**self.content, name: record}))
+
+    def requesting(self, extras: Sequence[str]) -> CohortOrder:
+        """Return the order with more extras asked of all; none: as it is."""
+        if not extras:
+            return self
+        return replace(self, content=protocol.requesting(self.content, extras))
 
     def content_for(self, node: int) -> RecordDict:
         """Return what one client is told; clients without config of their own share one object."""

@@ -279,7 +279,9 @@ def _require_feasible(clients: int, options: Options) -> None:
 def _identity(scenario: Scenario, trainer: CoalitionTrainer, options: Options) -> dict[str, Any]:
     assembly = trainer.assembly
     decides = {
-        key: value for key, value in scenario.resolved().items() if key not in ("runtime", "evaluation")
+        key: value
+        for key, value in scenario.resolved().items()
+        if key not in ("runtime", "evaluation", "track")
     }
     return {
         "scenario": decides,

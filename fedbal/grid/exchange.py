@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,13 @@ class KeptCohort:
         """Return, by node, each update's inner product with the mean update, and with itself."""
         found: dict[int, tuple[float, float]] = {}
         for part in self.grid.cohort_step("products", self.tasks, dict(mean)):
+            found.update(part)
+        return found
+
+    def models(self, nodes: Collection[int]) -> dict[int, Arrays]:
+        """Return the models of some clients, by node: what recording needs and aggregation does not."""
+        found: dict[int, Arrays] = {}
+        for part in self.grid.cohort_step("models", self.tasks, frozenset(nodes)):
             found.update(part)
         return found
 

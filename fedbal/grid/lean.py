@@ -8,7 +8,7 @@ one weighted sum for each chunk; told the mean update, how each client's lies to
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -163,6 +163,15 @@ class CohortWorker:
                 found[number] = ChunkSums(weighted_sums(models, shares), maxima(models))
         return found
 
+    def models(self, chunks: Sequence[int], nodes: Collection[int]) -> dict[int, Arrays]:
+        """Return the kept models of some clients, by node."""
+        return {
+            node: model
+            for number in chunks
+            for node, model in zip(self._kept[number].nodes, self._kept[number].models, strict=True)
+            if node in nodes
+        }
+
     def products(
         self, chunks: Sequence[int], mean: Mapping[str, NDArray[np.float64]]
     ) -> dict[int, tuple[float, float]]:
@@ -245,9 +254,13 @@ def _told(content: RecordDict, own: ConfigRecord | None) -> RecordDict:
 
 
 def call(worker: CohortWorker, what: str, task: CohortTask, argument: Any, payloads: Sequence[Any]) -> Any:
-    """Do one step of the protocol: ``train``, ``evaluate``, ``sums`` or ``products``."""
+    """Do one step of the protocol: ``train``, ``evaluate``, ``sums``, ``products`` or ``models``."""
     if what in FROM_MODEL:
         begin = worker.train if what == "train" else worker.evaluate
         return begin(task, dict(enumerate(payloads)))
-    step = worker.sums if what == "sums" else worker.products
-    return step(list(task.chunks), argument)
+    steps: dict[str, Callable[..., Any]] = {
+        "sums": worker.sums,
+        "products": worker.products,
+        "models": worker.models,
+    }
+    return steps[what](list(task.chunks), argument)
