@@ -34,6 +34,7 @@ EVERYONE = ("rounds=2", "evaluation.clients=all", "data.client_test=0.2", "runti
 SCENARIOS = {
     "standard": digits(*EVERYONE, "data.holdout_clients=[2]"),
     "personal": digits(*EVERYONE, "client.update=local_only", "strategy=fedavg"),
+    "finetuned": digits(*EVERYONE, "strategy={name: fedavg_finetuned, share: 1.0}"),
     "segmentation": blobs("rounds=2"),
     "feature shift": digits(*EVERYONE, "data.feature_shift={name: gaussian_noise, std: 0.3}"),
     "preprocess": digits(*EVERYONE, "data.preprocess={scale: standard, fit: federated}"),
@@ -89,10 +90,10 @@ def test_messages_come_to_the_same_files(name, tmp_path, monkeypatch):
     assert used[3:] == ["evaluate_on_clients"] * 3
     first = lean[1]["rounds.jsonl"][-1]
     assert first["fairness"]["pooled_clients"] > 1
-    assert (first["personal"] is not None) == (name == "personal")
+    assert (first["personal"] is not None) == (name in ("personal", "finetuned"))
 
 
-@pytest.mark.parametrize("name", ["standard", "personal", "segmentation", "preprocess"])
+@pytest.mark.parametrize("name", ["standard", "personal", "finetuned", "segmentation", "preprocess"])
 def test_ray_comes_to_the_same_files(name, tmp_path, cluster):
     assert run(on_ray(SCENARIOS[name]), tmp_path / "ray") == run(SCENARIOS[name], tmp_path / "here")
 

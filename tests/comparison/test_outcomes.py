@@ -55,7 +55,9 @@ def test_a_budget_cuts_the_window_and_the_costs(tmp_path):
 
 def test_a_budget_below_the_first_round_is_refused(tmp_path):
     directory = made_up(tmp_path / "run", [0.1, 0.2])
-    with pytest.raises(UsageError, match=r"budget: 99 bytes is less than the first round of fedavg .*takes, 100"):
+    with pytest.raises(
+        UsageError, match=r"budget: 99 bytes is less than the first round of fedavg .*takes, 100"
+    ):
         one(directory, protocol("fedavg", budget=("bytes", 99.0)))
 
 
@@ -185,7 +187,9 @@ def test_better_than_alone_is_counted_client_by_client(ran):
         assert found.values["better_than_alone_weighted"] == pytest.approx(np.average(wins, weights=sizes))
         assert found.values["better_than_alone_clients"] == len(alone)
     assert "better_than_alone" not in find(records, "local_only", 0).values
-    fine, plain = (find(records, label, 0).values["better_than_alone"] for label in ("fedavg_finetuned", "fedavg"))
+    fine, plain = (
+        find(records, label, 0).values["better_than_alone"] for label in ("fedavg_finetuned", "fedavg")
+    )
     assert fine > plain
 
 
@@ -203,4 +207,6 @@ def test_records_can_be_written_as_json(ran):
 
 def final(directory, column):
     with (directory / "final_clients.csv").open(newline="") as lines:
-        return {row["client"]: (int(row["test_samples"]), float(row[column])) for row in csv.DictReader(lines)}
+        return {
+            row["client"]: (int(row["test_samples"]), float(row[column])) for row in csv.DictReader(lines)
+        }

@@ -20,6 +20,7 @@ FEDAVG_VALUES = {
     "moon": {"mu": 0.0},
     "fedbr": {"mu": 0.0, "lam": 0.0},
     "centralised": {},
+    "fedavg_finetuned": {},
     "qfedavg": {"q": 0.0, "weighting": BySamples()},
 }
 NEVER_FEDAVG = {
