@@ -158,7 +158,7 @@ def run(prepared: Prepared, *, cluster: str | None = None, watch: Watch | None =
         store.keep(prepared.plan, prepared.shard, prepared.tuning)
         if declared.tune and prepared.tuning is None:
             try:
-                prepared = _tune(prepared, watch or Watch())
+                prepared = _tune(prepared, cluster, watch or Watch())
             except Interrupted as stop:
                 text = f"stopped while tuning; nothing is lost, go on with: {prepared.resume}"
                 raise Interrupted(text, stop.number) from None
@@ -320,7 +320,7 @@ def _tuned(
     return kept.tuned, kept.tuning
 
 
-def _tune(prepared: Prepared, watch: Watch) -> Prepared:
+def _tune(prepared: Prepared, cluster: str | None, watch: Watch) -> Prepared:
     """Tune every method on the first data set, and plan again with what was chosen."""
     declared, protocol = prepared.plan.declaration, prepared.plan.protocol
     watch.say(f"tuning: {declared.tune} trials of each of {len(protocol.methods)} methods")
@@ -336,7 +336,12 @@ def _tune(prepared: Prepared, watch: Watch) -> Prepared:
         metric=protocol.primary.name.rpartition(".")[2],
         personal=[method.label for method in protocol.methods if method.tests],
         workers=declared.workers,
+        cluster=cluster or declared.base.scenario.runtime.address,
+        watch=watch,
+        resume=prepared.resume,
     )
+    for text in (*found.notes, *found.warnings):
+        watch.say(f"note: {text}")
     tuned = {label: found.overrides(label) for label in scenarios}
     plan = make_plan(declared, prepared.store.path, tuned=tuned, engines=prepared.plan.engines)
     return _prepared(plan, prepared.store, prepared.shard, found.to_dict())

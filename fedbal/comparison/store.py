@@ -22,7 +22,7 @@ from fedbal.comparison.plan import RUNS, Cell, Plan
 from fedbal.comparison.records import Protocol
 from fedbal.errors import FedbalError, RunError, UsageError
 from fedbal.results import SCENARIO, SUMMARY, RunReader, disk_errors, to_json, write_atomically
-from fedbal.scenario import Scenario, from_mapping, load
+from fedbal.scenario import from_mapping, load
 
 PLAN = "plan.json"
 FAILURES = "failures.json"
@@ -239,17 +239,12 @@ def is_done(cell: Cell) -> bool:
 
 def as_begun(cell: Cell) -> Cell:
     """Return a cell with the scenario that its directory was begun with, which may have another name."""
-    return replace(cell, scenario=begun(cell.directory, cell.scenario))
-
-
-def begun(directory: Path, scenario: Scenario) -> Scenario:
-    """Return the scenario that a run directory was begun with; the given one if it was not."""
-    if not (directory / SCENARIO).is_file():
-        return scenario
+    if not (cell.directory / SCENARIO).is_file():
+        return cell
     try:
-        return load(directory / SCENARIO)
+        return replace(cell, scenario=load(cell.directory / SCENARIO))
     except FedbalError:
-        return scenario
+        return cell
 
 
 def seconds_of(cell: Cell) -> float | None:

@@ -77,7 +77,8 @@ class Shown(Watch):
 
     @contextmanager
     def over(self, cells: Sequence[Cell], *, done: int) -> Iterator[None]:
-        """Watch these runs."""
+        """Watch these runs, with nothing left of those that were watched before."""
+        self._ended, self._rounds, self._latest, self._failed = set(), {}, {}, 0
         self._before, self._total = done, done + len(cells)
         self._all_rounds = sum(cell.scenario.rounds for cell in cells)
         self._started = time.monotonic()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedbal.comparison.store import begun
+from fedbal.comparison.execute import execute
+from fedbal.comparison.plan import Cell
+from fedbal.comparison.store import Store
 from fedbal.comparison.tuning.method import tuned_method
 from fedbal.comparison.tuning.proposals import SAMPLER
 from fedbal.comparison.tuning.records import Tuned, Tuning
 from fedbal.comparison.tuning.score import LOWER, METRICS, validation_numbers
 from fedbal.comparison.tuning.trials import CARVED, Planned, plan_trials
+from fedbal.comparison.watch import Watch
 from fedbal.errors import UsageError
-from fedbal.observer import Observer, Silent
-from fedbal.results import disk_errors, to_json, write_atomically
+from fedbal.results import SUMMARY, RunReader, disk_errors, to_json, write_atomically
 from fedbal.scenario import Scenario
 from fedbal.simulation import RunResult
-from fedbal.sweep import FailedRun, run_many
+from fedbal.sweep import FailedRun
 from fedbal.sweep_worker import Federations
 
 TUNING = "tuning.json"
@@ -36,7 +38,9 @@ def tune(
     seed: int = 0,
     rounds_factor: float = 1.0,
     workers: int | None = None,
-    observer: Callable[[Planned], Observer] | None = None,
+    cluster: str | None = None,
+    watch: Watch | None = None,
+    resume: str = "the same call",
 ) -> Tuning:
     """Give each method the same number of trials and choose its best one by validation rows.
 
@@ -62,8 +66,12 @@ def tune(
         Rounds of a trial over those of the scenario, in (0, 1]; the same for all methods.
     workers : int, optional
         Processes, >= 1; default: one a CPU.
-    observer : callable, optional
-        Returns who is told of the run of a trial.
+    cluster : str, optional
+        Address of a Ray cluster that runs the trials, or auto; None: processes on this machine.
+    watch : Watch, optional
+        Shows progress.
+    resume : str
+        What goes on after Ctrl-C, for the message.
 
     Returns
     -------
@@ -83,7 +91,7 @@ def tune(
     first = next(iter(scenarios.values()))
     planned = plan_trials(scenarios, trials=trials, out=folder, seed=seed, rounds_factor=rounds_factor)
     name, notes = _metric(metric, first)
-    ended = _run(planned, workers, observer)
+    ended = _run(planned, folder, workers=workers, cluster=cluster, watch=watch, resume=resume)
     federations = Federations()
     measured: dict[Path, dict[str, Any]] = {}
     for path, result in ended.items():
@@ -133,19 +141,24 @@ def _metric(wanted: str, scenario: Scenario) -> tuple[str, list[str]]:
     ]
 
 
-def _run(
-    planned: Sequence[Planned], workers: int | None, observer: Callable[[Planned], Observer] | None
-) -> dict[Path, RunResult | FailedRun]:
-    """Run every trial once and return what became of it, by directory."""
-    distinct = list({one.directory: one for one in planned}.values())
-    watch = (lambda one: Silent()) if observer is None else observer
-    results = run_many(
-        [begun(one.directory, one.scenario) for one in distinct],
-        [one.directory for one in distinct],
-        workers=workers,
-        observer=lambda index: watch(distinct[index]),
-    )
-    return {one.directory: result for one, result in zip(distinct, results, strict=True)}
+def _run(planned: Sequence[Planned], folder: Path, **options: Any) -> dict[Path, RunResult | FailedRun]:
+    """Run every trial once, as the runs of a comparison, and return what became of it, by directory."""
+    store = Store(folder)
+    execute([_cell(one) for one in planned], store, **options)
+    reasons = store.failures()
+    return {one.directory: _end(one.directory, reasons) for one in planned}
+
+
+def _cell(one: Planned) -> Cell:
+    seed = one.scenario.seed.training
+    return Cell(f"trial {one.number}", one.label, seed, one.scenario, one.directory.name, one.directory)
+
+
+def _end(directory: Path, reasons: Mapping[str, str]) -> RunResult | FailedRun:
+    summary = RunReader(directory).summary() if (directory / SUMMARY).is_file() else None
+    if summary is None:
+        return FailedRun(directory, reasons.get(directory.name, "it came to no end"))
+    return RunResult(directory, summary)
 
 
 def _notes(

@@ -11,8 +11,8 @@ from fedbal.comparison.tuning import Tuning
 from fedbal.comparison.tuning import tune as module
 from fedbal.comparison.tuning.score import validation_numbers
 from fedbal.comparison.tuning.tune import tune
+from fedbal.comparison.watch import Watch
 from fedbal.errors import UsageError
-from fedbal.observer import Silent
 from fedbal.results import RunReader
 from fedbal.scenario import from_mapping
 from fedbal.sweep_worker import Federations
@@ -28,12 +28,13 @@ class Failing(FedAvg):
 SMALL = ("rounds=2", "data.validation=0.2", "client.local_epochs=1")
 
 
-class Counting(Silent):
+class Counting(Watch):
     def __init__(self):
-        self.started_runs = []
+        self.begun = []
 
-    def started(self, scenario, directory, first_round):
-        self.started_runs.append(directory)
+    def of(self, cell):
+        self.begun.append(cell.where)
+        return super().of(cell)
 
 
 @pytest.fixture(scope="module")
@@ -129,18 +130,18 @@ def test_a_tuning_goes_on_where_it_was_stopped_and_more_trials_are_added(found, 
     chosen = {
         label: from_mapping({**methods[label].resolved(), "name": "other"}) for label in ("fedavg", "prox")
     }
-    again = tune(chosen, trials=4, out=out, workers=1, observer=lambda planned: counting)
-    assert len(counting.started_runs) == 3  # The lost one, and a fourth of each method.
-    assert lost in counting.started_runs
+    again = tune(chosen, trials=4, out=out, workers=1, watch=counting)
+    assert counting.begun == [
+        "fedavg, trial 1, seed 10000",
+        "fedavg, trial 3, seed 10000",
+        "prox, trial 3, seed 10000",
+    ]
     for label in chosen:
         assert again.methods[label].trials[:3] == tuning.methods[label].trials
 
 
 def test_edges_failures_and_substitutes_are_told(tmp_path, monkeypatch):
-    def nothing(scenarios, directories, **_):
-        return [module.FailedRun(directory, "not run") for directory in directories]
-
-    monkeypatch.setattr(module, "run_many", nothing)
+    monkeypatch.setattr(module, "execute", lambda cells, store, **_: None)
     # A rate that is itself the end of its grid.
     scenario = digits("client.optimizer.lr=2.0", "data.validation=0", "strategy=fedprox")
     tuning = tune({"prox": scenario}, trials=2, out=tmp_path, metric="few", rounds_factor=0.5)
@@ -151,18 +152,23 @@ def test_edges_failures_and_substitutes_are_told(tmp_path, monkeypatch):
     assert any("data.validation is 0" in note for note in tuning.notes)
     assert "trials ran 0.5 of the comparison's rounds." in tuning.notes
     assert tuning.methods["prox"].best_of == (None, None)
+    assert tuning.methods["prox"].trials[0].reason == "it came to no end"
+
+
+def ended(cells, store, **_):
+    for cell in cells:
+        cell.directory.mkdir(parents=True)
+        (cell.directory / "scenario.yaml").write_text(cell.scenario.to_yaml())
+        (cell.directory / "summary.json").write_text('{"status": "finished"}')
 
 
 def test_less_is_better_of_a_loss(tmp_path, monkeypatch):
-    def ended(scenarios, directories, **_):
-        return [module.RunResult(directory, {"status": "finished"}) for directory in directories]
-
     losses = iter([0.9, 0.2, 0.5])
 
     def measured(path, federations):
         return {"samples": 10, "received": {"loss": next(losses)}, "personal": None}
 
-    monkeypatch.setattr(module, "run_many", ended)
+    monkeypatch.setattr(module, "execute", ended)
     monkeypatch.setattr(module, "validation_numbers", measured)
     tuning = tune({"fedavg": digits()}, trials=3, out=tmp_path, metric="nll")
     assert tuning.notes[0].startswith("all clients together have 10 validation rows")
@@ -171,10 +177,7 @@ def test_less_is_better_of_a_loss(tmp_path, monkeypatch):
 
 
 def test_own_models_that_do_not_exist_are_refused(tmp_path, monkeypatch):
-    def ended(scenarios, directories, **_):
-        return [module.RunResult(directory, {"status": "finished"}) for directory in directories]
-
-    monkeypatch.setattr(module, "run_many", ended)
+    monkeypatch.setattr(module, "execute", ended)
     numbers = {"samples": 1, "received": {"balanced_accuracy": 0.5}, "personal": None}
     monkeypatch.setattr(module, "validation_numbers", lambda path, federations: numbers)
     with pytest.raises(UsageError, match="fedavg: its clients keep no models of their own"):
