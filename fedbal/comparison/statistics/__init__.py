@@ -8,13 +8,12 @@ from fedbal.errors import UsageError
 
 
 def require() -> None:
-    """Check that the packages are there that every analysis needs.
+    """Check that SciPy is there, which every analysis needs.
 
     Raises
     ------
     UsageError
-        SciPy or statsmodels is not installed.
+        It is not installed.
     """
-    missing = [name for name in ("scipy", "statsmodels") if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"comparing needs {' and '.join(missing)}: pip install 'fedbal[report]'.")
+    if find_spec("scipy") is None:
+        raise UsageError("comparing needs SciPy: pip install 'fedbal[report]'.")

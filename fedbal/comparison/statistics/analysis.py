@@ -64,7 +64,7 @@ def analyse(
     Raises
     ------
     UsageError
-        SciPy or statsmodels is not installed.
+        SciPy is not installed.
     ValueError
         The arguments do not fit together, or a value is no finite number.
     """
