@@ -15,6 +15,7 @@ from fedbal.comparison.tuning.proposals import SAMPLER
 from fedbal.comparison.tuning.records import Tuned, Tuning
 from fedbal.comparison.tuning.score import LOWER, METRICS, validation_numbers
 from fedbal.comparison.tuning.trials import CARVED, Planned, plan_trials
+from fedbal.comparison.tuning.unseen import Unseen
 from fedbal.comparison.watch import Watch
 from fedbal.errors import UsageError
 from fedbal.results import SUMMARY, RunReader, disk_errors, to_json, write_atomically
@@ -91,7 +92,8 @@ def tune(
     first = next(iter(scenarios.values()))
     planned = plan_trials(scenarios, trials=trials, out=folder, seed=seed, rounds_factor=rounds_factor)
     name, notes = _metric(metric, first)
-    ended = _run(planned, folder, workers=workers, cluster=cluster, watch=watch, resume=resume)
+    unseen = None if watch is None else Unseen(watch)
+    ended = _run(planned, folder, workers=workers, cluster=cluster, watch=unseen, resume=resume)
     federations = Federations()
     measured: dict[Path, dict[str, Any]] = {}
     for path, result in ended.items():

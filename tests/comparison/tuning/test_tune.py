@@ -13,6 +13,7 @@ from fedbal.comparison.tuning.score import validation_numbers
 from fedbal.comparison.tuning.tune import tune
 from fedbal.comparison.watch import Watch
 from fedbal.errors import UsageError
+from fedbal.observer import Silent
 from fedbal.results import RunReader
 from fedbal.scenario import from_mapping
 from fedbal.sweep_worker import Federations
@@ -30,11 +31,16 @@ SMALL = ("rounds=2", "data.validation=0.2", "client.local_epochs=1")
 
 class Counting(Watch):
     def __init__(self):
-        self.begun = []
+        self.begun, self.rows, self.ended = [], [], []
 
     def of(self, cell):
         self.begun.append(cell.where)
-        return super().of(cell)
+        observer = Silent()
+        observer.round_finished = self.rows.append
+        return observer
+
+    def run_ended(self, cell, result):
+        self.ended.append(result.status)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,9 @@ def test_a_tuning_goes_on_where_it_was_stopped_and_more_trials_are_added(found, 
         "fedavg, trial 3, seed 10000",
         "prox, trial 3, seed 10000",
     ]
+    assert counting.ended == ["finished"] * 3
+    assert [row["round"] for row in counting.rows] == [1, 2] * 3
+    assert all(row["test"] is None for row in counting.rows)  # Test scores of trials are not even shown.
     for label in chosen:
         assert again.methods[label].trials[:3] == tuning.methods[label].trials
 
