@@ -10,7 +10,7 @@ from pathlib import Path
 from fedbal.comparison import said
 from fedbal.comparison.compared import Compared
 from fedbal.comparison.ranked import Ranked, ranked
-from fedbal.comparison.statistics.words import plain
+from fedbal.comparison.statistics.notes import plain
 from fedbal.results import disk_errors, write_atomically
 from fedbal.terminal import MISSING, say, table
 
