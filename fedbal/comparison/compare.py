@@ -19,6 +19,7 @@ from fedbal.comparison.execute import execute
 from fedbal.comparison.outlook import Outlook, outlook
 from fedbal.comparison.plan import Cell, Plan, make_plan, share, with_reasons
 from fedbal.comparison.records import Look, Protocol, RunRecord
+from fedbal.comparison.same_rows import on_the_same_rows
 from fedbal.comparison.statistics import require
 from fedbal.comparison.statistics.analysis import analyse
 from fedbal.comparison.statistics.results import Analysis
@@ -218,6 +219,7 @@ def judge(directory: Path, *, left: Sequence[int] = (), write: bool = True) -> C
         looks=looks,
         independent=_independent(plan.declaration),
     )
+    analysis = on_the_same_rows(analysis, protocol, records)
     compared = Compared(
         protocol=replace(protocol, looks=_looks(looks, analysis)),
         records=records,

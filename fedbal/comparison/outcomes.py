@@ -131,8 +131,13 @@ def values_of(records: Iterable[RunRecord], place: str) -> dict[str, dict[str, d
 
 def places(protocol: Protocol) -> tuple[str, ...]:
     """Return every place that records have a value of: the primary outcome first, then the exploratory ones."""
-    own = (method.tests for method in protocol.methods if method.tests)
-    return tuple(dict.fromkeys((protocol.primary.name, *own, *SECONDARY)))
+    own = [method.tests for method in protocol.methods if method.tests]
+    return tuple(dict.fromkeys((protocol.primary.name, *own, *map(on_clients, own), *SECONDARY)))
+
+
+def on_clients(place: str) -> str:
+    """Return where the common model has what a personal model has at ``personal.``, on the same rows."""
+    return f"fairness.{place.removeprefix('personal.')}" if place.startswith("personal.") else place
 
 
 def _record(protocol: Protocol, cell: Cell) -> RunRecord:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fedbal.comparison.records import Protocol
-from fedbal.comparison.statistics import words
 
 AXES = {
     "partition": ("the division of the data",),
@@ -41,7 +40,8 @@ def scope(scenario: Mapping[str, Any], protocol: Protocol) -> str:
         _variations(protocol.datasets),
     ]
     varied = [text for axis, texts in AXES.items() if axis in protocol.seed_axes for text in texts]
-    return words.scope(parts, varied=_and(varied))
+    held = ", ".join(part for part in parts if part)
+    return f"This holds for {held}; over seeds, {_and(varied)} varied. It says nothing of other data or another skew."
 
 
 def _data(data: Mapping[str, Any]) -> str:

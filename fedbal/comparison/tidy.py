@@ -21,6 +21,7 @@ OUTCOME_COLUMNS = ("run", "dataset", "method", "seed", "metric", "value")
 SAME_ALWAYS = ("samples", "clients", "tenth", "pooled_clients", "pooled_n", "sampled")
 """Sizes that no round changes."""
 SPENT = ("bytes", "client_seconds")
+DIGITS = 12
 
 
 def write(protocol: Protocol, records: Sequence[RunRecord], directory: Path) -> tuple[Path, Path]:
@@ -57,14 +58,14 @@ def round_rows(protocol: Protocol, records: Iterable[RunRecord]) -> Iterator[tup
     """
     for record in records:
         if record.directory is None or record.status not in ("finished", "diverged"):
-            yield (*_place(record), "", "", "")
+            yield (*_place(record), None, None, None)
             continue
         run = history(record.directory)
         last = last_round(run, protocol.budget)
         for metric, rounds, values in _metrics(run):
             for at, value in zip(rounds.tolist(), values.tolist(), strict=True):
                 if at <= last and value == value:
-                    yield (*_place(record), at, metric, f"{value:.9g}")
+                    yield (*_place(record), at, metric, value)
 
 
 def outcome_rows(records: Iterable[RunRecord]) -> Iterator[tuple[object, ...]]:
@@ -75,7 +76,7 @@ def outcome_rows(records: Iterable[RunRecord]) -> Iterator[tuple[object, ...]]:
     for record in records:
         for metric, value in record.values.items():
             if value is not None:
-                yield (*_place(record)[:-1], metric, f"{value:.12g}")
+                yield (*_place(record)[:-1], metric, value)
 
 
 def _metrics(run: History) -> Iterator[tuple[str, Ints, Floats]]:
@@ -101,7 +102,7 @@ def _lines(header: Sequence[str], rows: Iterable[tuple[object, ...]]) -> Iterato
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
     for row in rows:
-        table.writerow(row)
+        table.writerow([f"{cell:.{DIGITS}g}" if isinstance(cell, float) else cell for cell in row])
         if text.tell() > 1 << 16:
             yield text.getvalue().encode()
             text.seek(0)
