@@ -47,8 +47,8 @@ def tuning_text(compared: Compared) -> str:
     return (
         f"Each of {tuned} was tuned with the same budget: {_count(tuning['trials'], 'trial')} of "
         f"{_count(tuning['rounds'], 'round')} each, the first with the values as declared and the others by "
-        f"{tuning['sampler']}, scored by {words(tuning['metric'])} on the clients' pooled validation rows "
-        f"with training seed {tuning['training_seed']}, which no run of the comparison uses. "
+        f"{tuning['sampler']}, scored by {words(tuning['metric'])} on the clients' {tuning['samples']} pooled "
+        f"validation rows with training seed {tuning['training_seed']}, which no run of the comparison uses. "
         "The test rows were not read."
     )
 

@@ -90,7 +90,13 @@ def ranked(compared: Compared, dataset: str) -> list[Ranked]:
     }
     rows = [_row(compared, method, dataset, contrasts.get(method.label)) for method in protocol.methods]
     sign = -1.0 if protocol.primary.higher else 1.0
-    rows.sort(key=lambda row: (row.reference, row.mean is None, sign * (row.mean or 0.0)))
+    # A method that diverged with every seed stands last, even where others are below chance.
+    rows.sort(
+        key=lambda row: (
+            *(row.reference, row.mean is None, 0 < row.seeds == len(row.diverged)),
+            sign * (row.mean or 0.0),
+        )
+    )
     places = iter(range(1, len(rows) + 1))
     return [row if row.reference or row.mean is None else _with_rank(row, next(places)) for row in rows]
 

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fedbal.comparison.compared import Compared
 from fedbal.comparison.ranked import ranked
 from fedbal.comparison.scope import scope
 from fedbal.comparison.statistics.results import Contrast
-from fedbal.comparison.statistics.words import sentence, sentences
+from fedbal.comparison.statistics.words import sentence
 
 
 def everything(compared: Compared) -> list[str]:
-    """Return all sentences: verdicts, runs without a result, pairing, scope, notes.
+    """Return all sentences below the tables: verdicts of the rules, notes, pairing, scope.
 
     Parameters
     ----------
     compared : Compared
         The comparison.
     """
-    primary = compared.protocol.primary
+    found = (
+        verdicts(compared, dataset, compared.analysis.contrasts) for dataset in compared.protocol.datasets
+    )
     return [
         headline(compared),
-        *sentences(compared.analysis, label=primary.label, percent=primary.percent),
-        *troubles(compared),
+        *(text for part in found for _, text in part),
+        *notes(compared),
         compared.pairing.sentence,
         *compared.pairing.notes,
         scope(compared.scenario, compared.protocol),
-        *compared.notes,
     ]
 
 
-def verdicts(compared: Compared, dataset: str) -> list[tuple[str, str]]:
-    """Return (verdict, sentence) of every method of a data set, reference rows after the others.
+def notes(compared: Compared) -> list[str]:
+    """Return what a reader of the verdicts must know: pairs that lack, runs without a result, choices made."""
+    own = [f"{one.method}: {note}" for one in compared.analysis.contrasts for note in one.notes]
+    return [*own, *compared.analysis.notes, *troubles(compared), *compared.notes]
+
+
+def verdicts(compared: Compared, dataset: str, contrasts: Iterable[Contrast]) -> list[tuple[str, str]]:
+    """Return (verdict, sentence) of every contrast on a data set, in the order of the ranked table.
 
     Parameters
     ----------
@@ -40,15 +47,14 @@ def verdicts(compared: Compared, dataset: str) -> list[tuple[str, str]]:
         The comparison.
     dataset : str
         Label of the data set.
+    contrasts : iterable of Contrast
+        Contrasts or reference rows of the analysis.
     """
-    primary, analysis = compared.protocol.primary, compared.analysis
+    primary = compared.protocol.primary
+    order = {row.label: at for at, row in enumerate(ranked(compared, dataset))}
     return [
-        (
-            found.verdict,
-            start + sentence(found, analysis, label=primary.label, percent=primary.percent),
-        )
-        for start, part in (("", analysis.contrasts), ("Reference: ", analysis.references))
-        for found in part
+        (found.verdict, sentence(found, compared.analysis, label=primary.label, percent=primary.percent))
+        for found in sorted(contrasts, key=lambda found: order[found.method])
         if found.dataset == dataset
     ]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fedbal.comparison.compared import Compared
 from fedbal.simulation import run
+from tests.comparison.made import TUNING, compared
 from tests.comparison.runs import LABELS, Ran, cell
 from tests.scenarios import digits
 
@@ -25,3 +27,9 @@ def ran(tmp_path_factory) -> Ran:
             run(digits(*BASE, *changes), directory)
             cells.append(cell(label, seed, directory))
     return Ran(base, tuple(cells))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> Compared:
+    """Return a comparison of six methods on two data sets, with runs that diverged and failed, and with tuning."""
+    return compared(tmp_path_factory.mktemp("small"), tuning=TUNING)

@@ -32,7 +32,8 @@ def draw(compared: Compared, view: View, styles: dict[str, Style]) -> Figure | N
     for at, contrast in enumerate(found):
         style = styles[contrast.method]
         seeds = [factor * value for value in contrast.differences.values()]
-        axes.plot(seeds, [at] * len(seeds), **marked(style, 4.5), markerfacecolor="none", alpha=0.7)
+        spread = [at + 0.09 * (seed % 5 - 2) for seed in range(len(seeds))]
+        axes.plot(seeds, spread, **marked(style, 4.5), markerfacecolor="none", alpha=0.7)
         if contrast.low is not None and contrast.high is not None:
             ends = [factor * contrast.low, factor * contrast.high]
             axes.plot(ends, [at, at], color=style.colour, linewidth=2.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedbal.comparison.compared import Compared
 from fedbal.comparison.palette import Style, styles
@@ -59,7 +59,7 @@ def write(compared: Compared, directory: Path, seen: Sequence[View] | None = Non
     folder = directory / FOLDER
     paths: list[Path] = []
     # Text stays text in an SVG; a fixed salt and no date give the same bytes again.
-    options = {"svg.fonttype": "none", "svg.hashsalt": "fedbal", "font.size": 9.0}
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": "fedbal", "font.size": 9.0}
     with disk_errors(folder), matplotlib.rc_context(options):
         folder.mkdir(parents=True, exist_ok=True)
         for view in views(compared) if seen is None else seen:

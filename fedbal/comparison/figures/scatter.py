@@ -54,6 +54,7 @@ def cost(compared: Compared, view: View, styles: dict[str, Style]) -> Figure | N
     axes = figure.add_subplot()
     for row in rows:
         assert row.mean is not None
+        assert row.megabytes is not None
         error = None if row.sd is None else scale(primary) * row.sd
         style = styles[row.label]
         axes.errorbar(

@@ -74,7 +74,7 @@ def context(compared: Compared, seen: Sequence[View]) -> dict[str, Any]:
         "headline": said.headline(compared),
         "scope": scope(compared.scenario, protocol),
         "declared": declared_text(protocol),
-        "notes": (*analysis.notes, *compared.notes),
+        "notes": said.notes(compared),
         "primary": protocol.primary,
         "baseline": protocol.baseline,
         "window": window_text(protocol).removeprefix("mean over the ") if protocol.primary.share else "",
@@ -82,7 +82,8 @@ def context(compared: Compared, seen: Sequence[View]) -> dict[str, Any]:
         "datasets": [
             {
                 "title": dataset,
-                "verdicts": said.verdicts(compared, dataset),
+                "verdicts": said.verdicts(compared, dataset, analysis.contrasts),
+                "references": said.verdicts(compared, dataset, analysis.references),
                 "rows": [_row(compared, row) for row in ranked(compared, dataset)],
             }
             for dataset in protocol.datasets
@@ -135,7 +136,7 @@ def _contents(has: Mapping[str, bool]) -> list[tuple[str, str]]:
     sections = [
         ("verdict", "Verdict"),
         ("ranking", "Ranked table"),
-        ("across", "Over all data sets"),
+        ("ranks", "Over all data sets"),
         ("curves", "Curves"),
         ("differences", "Differences"),
         ("classes", "Classes"),
@@ -151,7 +152,7 @@ def _contents(has: Mapping[str, bool]) -> list[tuple[str, str]]:
         ("reproduce", "How to reproduce"),
         ("methods", "Methods section"),
     ]
-    return [(id, name) for id, name in sections if has.get("ranks" if id == "across" else id, True)]
+    return [(id, name) for id, name in sections if has.get(id, True)]
 
 
 def _row(compared: Compared, row: Ranked) -> dict[str, Any]:

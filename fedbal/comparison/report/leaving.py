@@ -40,7 +40,7 @@ def leaving(methods: Iterable[Method], records: Iterable[RunRecord]) -> Sheet:
             except (FedbalError, OSError) as error:
                 # A rule of one's own whose file has moved since.
                 found[method.label] = f"unknown: {error}"
-    known = [entries for entries in found.values() if not isinstance(entries, str)]
+    known = [entries for entries in found.values() if not isinstance(entries, str) and POOLED not in entries]
     common = [entry for entry in (known[0] if known else ()) if all(entry in entries for entries in known)]
     rows = [(EVERY, *_cells(entry)) for entry in common] if len(known) > 1 else []
     for label, entries in found.items():

@@ -158,14 +158,13 @@ def _curves(
 
 
 def _clients(runs: Mapping[Method, Sequence[RunRecord]]) -> ClientsView | None:
-    """Take the seed that most methods have; pooled data have other clients."""
+    """Take the seed that most methods have; rows without an average of clients' models have no weights."""
     by_seed: dict[int, dict[str, RunRecord]] = {}
     for method, records in runs.items():
         for record in records:
-            pools = record.directory is None or (
-                scenario_of(record.directory)["strategy"]["name"] == "centralised"
-            )
-            if not pools:
+            if record.directory is None:
+                continue
+            if scenario_of(record.directory)["strategy"]["name"] not in ("centralised", "local_only"):
                 by_seed.setdefault(record.seed, {})[method.label] = record
     if not by_seed:
         return None

@@ -28,14 +28,22 @@ function classColour(at, count) {
 }
 
 function base(height, extra = {}) {
-  const narrow = (STATE.width || window.innerWidth) < 640;
   return {
-    height, margin: { l: narrow ? 48 : 64, r: 12, t: 10, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    showlegend: false, hovermode: "closest", dragmode: narrow ? false : "zoom", font: { size: 12, family: "system-ui, sans-serif" },
+    height, margin: { l: narrow() ? 48 : 64, r: 12, t: 10, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    showlegend: false, hovermode: "closest", dragmode: narrow() ? false : "zoom", font: { size: 12, family: "system-ui, sans-serif" },
     hoverlabel: { namelength: -1 }, ...extra,
   };
 }
-const axis = (title, extra = {}) => ({ title: { text: title, standoff: 8 }, automargin: true, zeroline: false, fixedrange: window.innerWidth < 640, ...extra });
+const narrow = () => (STATE.width || window.innerWidth) < 640;
+function wrapped(title) {
+  if (!narrow()) return title;
+  return title.split(" ").reduce((lines, word) => {
+    const last = lines[lines.length - 1];
+    return last && (last + " " + word).length <= 26 ? [...lines.slice(0, -1), last + " " + word] : [...lines, word];
+  }, []).join("<br>");
+}
+const axis = (title, extra = {}) => ({ title: { text: wrapped(title), standoff: 8 }, automargin: true, zeroline: false, fixedrange: narrow(), ...extra });
+const whole = (values) => ({ tickformat: ",d", dtick: Math.max(0, ...values) <= 10 ? 1 : undefined });
 const rows = (count, each = 34, least = 120) => Math.max(least, 70 + each * count);
 const named = (m) => text(short(m.label));
 
@@ -61,33 +69,33 @@ const CHARTS = {
       for (const i of kept.filter((_, at) => at % step === 0 || at === kept.length - 1))
         table.push([m.label, curve.rounds[i], shown(x[i]), shown(y[i]), shown(low[i]), shown(high[i])]);
     }
-    const layout = base(420, { xaxis: axis(AXES[STATE.axis], { rangemode: "tozero" }), yaxis: axis(unit(outcome)) });
+    const layout = base(420, { xaxis: axis(AXES[STATE.axis], { rangemode: "tozero", ...(STATE.axis === "rounds" ? whole(traces.flatMap((t) => t.x)) : {}) }), yaxis: axis(unit(outcome)) });
     return { traces, layout, headers: ["rule", "round", AXES[STATE.axis], unit(outcome), "band, low", "band, high"], table };
   },
 
   differences() {
     const factor = scale(DATA.primary), traces = [], table = [];
     const found = here().differences.filter((d) => !STATE.hidden.has(d.method));
-    for (const d of found) {
+    found.forEach((d, at) => {
       const m = DATA.methods.find((one) => one.label === d.method), name = named(m);
       const values = times(d.values, factor), interval = d.low === null ? null : [factor * d.low, factor * d.high];
       traces.push({
-        x: values, y: values.map(() => name), meta: m.label, name, type: "scatter", mode: "markers", text: d.seeds.map((s) => `seed ${s}`),
+        x: values, y: values.map((_, i) => at + 0.09 * ((i % 5) - 2)), meta: m.label, name, type: "scatter", mode: "markers", text: d.seeds.map((s) => `seed ${s}`),
         marker: { symbol: m.symbol + "-open", color: m.colour, size: 8, line: { width: 1.5 } }, hovertemplate: "%{text}: %{x:+.2f}<extra>%{fullData.name}</extra>",
       });
       traces.push({
-        x: [factor * d.mean], y: [name], meta: m.label, name, type: "scatter", mode: "markers", marker: { symbol: "line-ns", size: 22, line: { color: m.colour, width: 4 } },
+        x: [factor * d.mean], y: [at], meta: m.label, name, type: "scatter", mode: "markers", marker: { symbol: "line-ns", size: 22, line: { color: m.colour, width: 4 } },
         error_x: interval ? { type: "data", symmetric: false, array: [interval[1] - factor * d.mean], arrayminus: [factor * d.mean - interval[0]], color: m.colour, thickness: 3, width: 0 } : undefined,
         hovertemplate: "mean %{x:+.2f}" + (interval ? ` [${shown(interval[0], 2)}, ${shown(interval[1], 2)}]` : "") + "<extra>%{fullData.name}</extra>",
       });
       d.seeds.forEach((s, i) => table.push([m.label, s, shown(values[i], 2)]));
       table.push([m.label, "mean", shown(factor * d.mean, 2) + (interval ? ` [${shown(interval[0], 2)}, ${shown(interval[1], 2)}]` : "")]);
-    }
+    });
     const band = factor * DATA.margin;
     const layout = base(rows(found.length, 40), {
       xaxis: axis(`difference from ${text(DATA.baseline)} in ${text(unit(DATA.primary).replace(", %", ", points"))}`, { zeroline: true, zerolinewidth: 2 }),
-      yaxis: axis("", { autorange: "reversed", type: "category", showgrid: false }),
-      shapes: [{ type: "rect", xref: "x", yref: "paper", x0: -band, x1: band, y0: 0, y1: 1, opacity: 0.18, line: { width: 0 }, layer: "below" }],
+      yaxis: axis("", { range: [found.length - 0.5, -0.5], tickvals: found.map((_, at) => at), ticktext: found.map((d) => text(short(d.method))), showgrid: false }),
+      shapes: [{ type: "rect", xref: "x", yref: "paper", x0: -band, x1: band, y0: 0, y1: 1, opacity: 0.3, fillcolor: "#888888", line: { width: 0 }, layer: "below" }],
     });
     return { traces, layout, headers: ["rule", "seed", "difference"], table };
   },
@@ -95,7 +103,7 @@ const CHARTS = {
   classes() {
     const { names, counts, recall } = here().classes || { names: [], counts: null, recall: {} }, found = methodsOf(recall);
     const labels = names.map((n, i) => text(short(n)) + (counts ? `<br>n=${counts[i]}` : ""));
-    const few = names.length <= 12 && (STATE.width || window.innerWidth) > 640;
+    const few = names.length <= 12 && !narrow();
     const traces = [{
       type: "heatmap", x: few ? labels : names.map((n) => text(short(n))), y: found.map(named), z: found.map((m) => times(recall[m.label], 100)), meta: found.map((m) => m.label),
       zmin: 0, zmax: 100, colorscale: "Cividis", xgap: 1, ygap: 1, hoverongaps: false, texttemplate: few ? "%{z:.0f}" : undefined,
@@ -111,12 +119,14 @@ const CHARTS = {
     const y = c.names.map((n) => text(short(n))), traces = mixture(c, y, true);
     const most = Math.max(1e-9, ...rules.flatMap((m) => c.weights[m.label].flat().filter((v) => v !== null)));
     if (chosen) traces.push({
-      type: "heatmap", x: c.rounds, y, z: c.weights[chosen.label], xaxis: "x2", yaxis: "y", meta: [chosen.label], zmin: 0, zmax: most, colorscale: "Cividis",
+      type: "heatmap", x: c.rounds, y, z: c.weights[chosen.label], xaxis: "x2", yaxis: "y", meta: [chosen.label], zmin: 0, zmax: most, colorscale: "Viridis",
       hoverongaps: false, colorbar: { thickness: 10, title: { text: "weight" }, outlinewidth: 0 }, hovertemplate: "client %{y}, round %{x}<br>weight %{z:.3f}<extra>" + named(chosen) + "</extra>",
     });
     const layout = base(rows(c.names.length, 15, 260), {
-      barmode: "stack", bargap: 0.1, xaxis: axis("training samples", { domain: [0, 0.3], nticks: 4 }), xaxis2: axis(chosen ? `round: weight by ${named(chosen)}` : "round", { domain: [0.34, 1], anchor: "y", showgrid: false }),
+      barmode: "stack", bargap: 0.1, xaxis: axis(narrow() ? "samples" : "training samples", { domain: [0, 0.3], nticks: 4 }), xaxis2: axis(chosen && !narrow() ? `round: weight by ${named(chosen)}` : "round", { domain: [0.34, 1], anchor: "y", showgrid: false, ...whole(c.rounds) }),
       yaxis: axis("client", { type: "category", autorange: "reversed", showgrid: false }),
+      // Where a client was not asked: apart from the smallest weight in both themes.
+      shapes: [{ type: "rect", xref: "x2 domain", yref: "paper", x0: 0, x1: 1, y0: 0, y1: 1, opacity: 0.3, fillcolor: "#888888", line: { width: 0 }, layer: "below" }],
     });
     const table = c.names.map((n, i) => [n, c.samples[i], ...rules.map((m) => shown(mean(c.weights[m.label][i]), 4))]);
     return { traces, layout, headers: ["client", "training samples", ...rules.map((m) => `mean weight, ${m.label}`)], table };
@@ -146,17 +156,17 @@ const CHARTS = {
   },
 
   cost() {
-    const found = methodsOf(here().cost), narrow = (STATE.width || window.innerWidth) < 640;
+    const found = methodsOf(here().cost), stacked = narrow();
     const kinds = [["megabytes", "MB, up and down"], ["client_seconds", "client-seconds"], ["wall_seconds", "wall seconds here"]].filter(([key]) => found.some((m) => here().cost[m.label][key] !== null));
     const traces = kinds.flatMap(([key, title], at) => found.map((m) => ({
-      type: "bar", orientation: "h", x: [here().cost[m.label][key]], y: [named(m)], meta: m.label, name: named(m), xaxis: at ? `x${at + 1}` : "x", yaxis: narrow && at ? `y${at + 1}` : "y",
+      type: "bar", orientation: "h", x: [here().cost[m.label][key]], y: [named(m)], meta: m.label, name: named(m), xaxis: at ? `x${at + 1}` : "x", yaxis: stacked && at ? `y${at + 1}` : "y",
       marker: { color: m.colour }, hovertemplate: `%{x:.4~g} ${title}<extra>%{fullData.name}</extra>`,
     })));
-    const layout = base((narrow ? kinds.length : 1) * rows(found.length, narrow ? 22 : 30), { barmode: "overlay", yaxis: axis("", { type: "category", autorange: "reversed", showgrid: false }) });
+    const layout = base((stacked ? kinds.length : 1) * rows(found.length, stacked ? 22 : 30), { barmode: "overlay", yaxis: axis("", { type: "category", autorange: "reversed", showgrid: false }) });
     kinds.forEach(([, title], at) => {
       const number = at ? at + 1 : "", part = 1 / kinds.length;
-      layout[`xaxis${number}`] = axis(title, { nticks: 5, domain: narrow ? [0, 1] : [at * part + (at ? 0.02 : 0), (at + 1) * part], anchor: narrow ? `y${number}` : "y", rangemode: "tozero" });
-      if (narrow) layout[`yaxis${number}`] = { ...layout.yaxis, domain: [1 - (at + 1) * part + 0.12 * part * 2, 1 - at * part], anchor: `x${number}` };
+      layout[`xaxis${number}`] = axis(title, { nticks: 5, domain: stacked ? [0, 1] : [at * part + (at ? 0.02 : 0), (at + 1) * part], anchor: stacked ? `y${number}` : "y", rangemode: "tozero" });
+      if (stacked) layout[`yaxis${number}`] = { ...layout.yaxis, domain: [1 - (at + 1) * part + (at < kinds.length - 1 ? 65 / layout.height : 0), 1 - at * part], anchor: `x${number}` };
     });
     return { traces, layout, headers: ["rule", ...kinds.map(([, title]) => title)], table: found.map((m) => [m.label, ...kinds.map(([key]) => shown(here().cost[m.label][key]))]) };
   },

@@ -102,7 +102,11 @@ for (const button of document.querySelectorAll("th button")) {
 }
 
 // A sheet of paper has its own width; what a table holds beside an open chart is printed too.
-function paper(width) { STATE.width = width; boxes.forEach(draw); }
+function paper(width) {
+  STATE.width = width;
+  boxes.forEach(draw);
+  if (!width) boxes.forEach((box) => Plotly.Plots.resize(box));
+}
 window.addEventListener("beforeprint", () => paper(680));
 window.addEventListener("afterprint", () => paper(null));
 
