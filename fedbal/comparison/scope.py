@@ -41,7 +41,8 @@ def scope(scenario: Mapping[str, Any], protocol: Protocol) -> str:
     ]
     varied = [text for axis, texts in AXES.items() if axis in protocol.seed_axes for text in texts]
     held = ", ".join(part for part in parts if part)
-    return f"This holds for {held}; over seeds, {_and(varied)} varied. It says nothing of other data or another skew."
+    seeds = f"over seeds, {_and(varied)} varied"
+    return f"This holds for {held}; {seeds}. It says nothing of other data or another skew."
 
 
 def _data(data: Mapping[str, Any]) -> str:
