@@ -29,7 +29,7 @@ FAILURES = "failures.json"
 EARLIER = "earlier"
 LOCK = ".lock"
 VERSION = 1
-OUTPUTS = (COMPARISON, "report.html", "results.csv", "table.md", "table.tex", "figures")
+OUTPUTS = (COMPARISON, "report.html", "results.csv", "outcomes.csv", "table.md", "table.tex", "figures")
 """What a verdict leaves beside the runs."""
 
 
