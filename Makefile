@@ -5,7 +5,7 @@
 # make venv   only install
 
 VENV ?= .venv
-EXTRAS := sim,data,report,export,docs,dev
+EXTRAS := sim,data,report,export,track,docs,dev
 BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedbal.api import load, open_run, resume, run, run_many
+    from fedbal.api import compare, load, open_run, replay, resume, run, run_many
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "open_run", "resume", "run", "run_many"]
+__all__ = ["__version__", "compare", "load", "open_run", "replay", "resume", "run", "run_many"]
 
-_LAZY = ("load", "open_run", "resume", "run", "run_many")
+_LAZY = ("compare", "load", "open_run", "replay", "resume", "run", "run_many")
 
 
 def __getattr__(name: str) -> Any:

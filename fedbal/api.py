@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from fedbal.errors import UsageError
 from fedbal.scenario import Scenario, from_mapping
 
 if TYPE_CHECKING:
+    from fedbal.comparison.replay import Replay
+    from fedbal.comparison.result import ComparisonResult
     from fedbal.observer import Observer
     from fedbal.simulation import RunResult
     from fedbal.sweep import FailedRun
@@ -159,6 +161,93 @@ def run_many(
     return sweep.run_many(scenarios, out, workers=workers, observer=observer)
 
 
+def compare(
+    scenario: Scenario | str | Path | Mapping[str, Any],
+    strategies: Sequence[str | Mapping[str, Any]] | None = None,
+    seeds: str | int | Sequence[int] | None = None,
+    *,
+    out: str | Path | None = None,
+    overrides: Overrides = (),
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    baseline: str | None = None,
+    primary: str | None = None,
+    margin: float | None = None,
+    budget: str | None = None,
+    tune: int | None = None,
+    references: bool | Sequence[str] | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: bool = False,
+) -> ComparisonResult:
+    """Run rules on the same seeds and say which differ.
+
+    Called again with the same arguments it runs nothing that is there already; with more seeds it adds them.
+
+    Parameters
+    ----------
+    scenario : Scenario, str, Path or Mapping
+        A loaded scenario, a YAML file, a shipped name, or what a YAML file would hold. Its ``compare`` block says
+        what is compared; what is given here replaces what it says.
+    strategies : sequence of str or Mapping, optional
+        Names of rules, ``./file.py:Class``, blocks such as ``{"name": "fedprox", "mu": 1.0}``, or
+        ``{"label": ..., "set": {"client.loss": "focal"}}``.
+    seeds : str, int or sequence of int, optional
+        ``"0-9"``, ``"0-4,7"`` or the seeds themselves.
+    out : str or Path, optional
+        The comparison's directory; default ``runs/compare-<name>``.
+    overrides : sequence of str or Mapping
+        Changes of the scenario for all sides.
+    vary : Mapping, optional
+        Values by dotted key; every combination is a data set of its own.
+    baseline, primary, margin, budget, tune, references, workers
+        As the keys of the ``compare`` block.
+    address : str, optional
+        A Ray cluster to run on; None: processes of this machine.
+    progress : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    ComparisonResult
+        Data frames, verdicts in words, and the path of the report.
+
+    Raises
+    ------
+    UsageError
+        Something does not fit, or an extra is missing; nothing has been run.
+    RunError
+        Every run failed.
+
+    Examples
+    --------
+    >>> found = compare("quickstart", ["fedavg", "fedprox"], seeds="0-9")  # doctest: +SKIP
+    >>> found.table, found.verdicts, found.report  # doctest: +SKIP
+    """
+    from fedbal.comparison.base import open_base
+    from fedbal.comparison.declaration import declare
+
+    flags: dict[str, Any] = {
+        "strategies": None if strategies is None else _plain(strategies),
+        "seeds": seeds if isinstance(seeds, str | int) or seeds is None else [int(seed) for seed in seeds],
+        "vary": None if vary is None else {key: _plain(list(values)) for key, values in vary.items()},
+        "baseline": baseline,
+        "primary": primary,
+        "margin": margin,
+        "budget": budget,
+        "tune": tune,
+        "references": references if isinstance(references, bool) or references is None else list(references),
+        "workers": workers,
+    }
+    declaration = declare(open_base(scenario, texts(overrides)), flags)
+    from fedbal.comparison import compare as comparing
+    from fedbal.comparison.result import ComparisonResult
+    from fedbal.comparison.watch import watcher
+
+    prepared = comparing.prepare(declaration, None if out is None else Path(out))
+    left = comparing.run(prepared, cluster=address, watch=watcher(quiet=not progress))
+    return ComparisonResult(comparing.judge(prepared.store.path, left=left))
+
+
 def resume(directory: str | Path, *, observer: Observer | None = None) -> RunResult:
     """Go on with a run that was stopped or killed.
 
@@ -172,6 +261,37 @@ def resume(directory: str | Path, *, observer: Observer | None = None) -> RunRes
     from fedbal import simulation
 
     return simulation.resume(Path(directory), observer=observer)
+
+
+def replay(
+    directory: str | Path,
+    strategies: str | Sequence[str | Mapping[str, Any]] = "fedavg,uniform,feddisco",
+    rounds: Iterable[int] | None = None,
+) -> Replay:
+    """Feed the updates that a run recorded to other aggregation rules: one-round counterfactuals.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Directory of a run with ``runtime.record_updates``.
+    strategies : str or sequence of str or Mapping
+        Rules: names, blocks such as ``{"name": "feddisco", "a": 0.3}``, or ``./file.py:Class``.
+    rounds : iterable of int, optional
+        Which recorded rounds; None: all.
+
+    Returns
+    -------
+    Replay
+        Data frames ``models`` (next model's metrics), ``weights`` and ``pairs``.
+
+    Raises
+    ------
+    UsageError
+        Nothing is recorded, or none of the rules can be replayed.
+    """
+    from fedbal.comparison.replay import replay as feed
+
+    return feed(directory, strategies, rounds)
 
 
 def open_run(directory: str | Path) -> RunResult:
@@ -192,4 +312,4 @@ def open_run(directory: str | Path) -> RunResult:
     return simulation.open_run(Path(directory))
 
 
-__all__ = ["load", "open_run", "resume", "run", "run_many"]
+__all__ = ["compare", "load", "open_run", "replay", "resume", "run", "run_many"]

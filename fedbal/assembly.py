@@ -330,7 +330,9 @@ def _cohort(sampler: CohortSampler, population: Population) -> int:
         raise UsageError(f"cohort.size: {error}; lower it, or make more clients.") from error
 
 
-def make_strategy(scenario: Scenario, num_classes: int, num_clients: int, *, counted: bool = True) -> Strategy:
+def make_strategy(
+    scenario: Scenario, num_classes: int, num_clients: int, *, counted: bool = True
+) -> Strategy:
     """Return the rule; ``counted`` tells whether clients can count their rows by class."""
     choice = scenario.strategy
     if isinstance(choice, CustomParams):

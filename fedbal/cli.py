@@ -9,7 +9,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__, cli_calibrate, cli_contribution, cli_tools
+from fedbal import __version__, cli_calibrate, cli_compare, cli_contribution, cli_replay, cli_stats, cli_tools
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -259,7 +259,10 @@ def schema() -> None:
 
 
 cli_calibrate.register(app)
+cli_compare.register(app)
 cli_contribution.register(app)
+cli_replay.register(app)
+cli_stats.register(app)
 cli_tools.register(app)
 
 

@@ -116,6 +116,17 @@ def test_ray_comes_to_the_same_files_as_one_process(kind, engine, tmp_path, monk
     assert run(tmp_path / "ray", *more, *ray) == here
 
 
+def test_ray_records_the_same_updates_as_one_process(tmp_path, monkeypatch, cluster):
+    force(monkeypatch, "sums")
+    more = ("strategy=feddisco", "cohort.fraction=1.0", "runtime.record_updates={rounds: [2], clients: 3}")
+    here = run(tmp_path / "here", *more)
+    assert run(tmp_path / "ray", *more, "runtime.backend=ray", "runtime.workers=2") == here
+    files = sorted(path.name for path in (tmp_path / "here" / "updates").iterdir())
+    assert files == ["round-000002.json", "round-000002.safetensors"]
+    for name in files:
+        assert sha256(tmp_path / "ray" / "updates" / name) == sha256(tmp_path / "here" / "updates" / name)
+
+
 class Plain(FedAvg):
     """Replaces a Flower hook and thereby asks for messages."""
 

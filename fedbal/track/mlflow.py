@@ -16,6 +16,13 @@ LONGEST = 500
 """Letters of a parameter that every backend takes."""
 LAST = "round"
 """Metric whose history says which rounds are there."""
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""Unless the user has set them: report nothing home, allow folders, do not hold up a run for a dead server."""
 STATUS = {FINISHED: "FINISHED", DIVERGED: "FINISHED", INTERRUPTED: "KILLED"}
 
 
@@ -31,9 +38,8 @@ class MLflow(Tracker):
     """
 
     def __init__(self, uri: str | None = None, experiment: str = "fedbal") -> None:
-        # It would report home from every run, and refuses folders in newer versions, unless told so.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:

@@ -9,9 +9,10 @@ import pytest
 
 from fedbal import simulation, sweep
 from fedbal.errors import UsageError
+from fedbal.interrupts import Interrupted
 from fedbal.observer import Silent
 from fedbal.results import TRACK, RunReader
-from fedbal.track.base import scalars_of
+from fedbal.track.base import scalars_of, tracked
 from tests.scenarios import digits, sha256
 
 OWN = """
@@ -102,6 +103,14 @@ def test_a_resumed_run_goes_on_where_it_was(own, tmp_path):
     assert again["place"] == "here"
     assert again["first"] == told(tmp_path)[cut + 2]["step"]
     assert told(tmp_path)[-1]["status"] == "finished"
+
+
+def test_a_run_that_was_stopped_is_interrupted(own, tmp_path):
+    scenario = own()
+    watching = tracked(scenario, Silent())
+    watching.__enter__().started(scenario, tmp_path, 1)
+    watching.__exit__(Interrupted, Interrupted("SIGINT after round 1 of 3", 2), None)
+    assert told(tmp_path)[-1] == {"what": "end", "status": "interrupted", "score": None}
 
 
 @pytest.mark.parametrize("moment", ["begin", "log", "end"])
