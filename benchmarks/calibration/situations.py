@@ -83,7 +83,12 @@ class Situation:
 
 def normal(*spreads: float) -> Noise:
     """Return normal noise with a spread for each method, the baseline first; one number for all."""
-    return lambda generator, shape: generator.normal(0.0, 1.0, shape) * np.array(spreads)[:, None]
+
+    def draw(generator: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+        drawn: Floats = generator.normal(0.0, 1.0, shape) * np.array(spreads)[:, None]
+        return drawn
+
+    return draw
 
 
 def skewed(spread: float, shape_parameter: float, *signs: float) -> Noise:
@@ -91,7 +96,8 @@ def skewed(spread: float, shape_parameter: float, *signs: float) -> Noise:
 
     def draw(generator: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
         drawn = (generator.gamma(shape_parameter, 1.0, shape) - shape_parameter) / np.sqrt(shape_parameter)
-        return spread * drawn * np.array(signs)[:, None]
+        tailed: Floats = spread * drawn * np.array(signs)[:, None]
+        return tailed
 
     return draw
 

@@ -76,7 +76,7 @@ def analyse(
         (len({seed for one in compared for seed in found.get(one, {})}) for found in values.values()),
         default=0,
     )
-    spend = levels(seeds, planned_seeds, alpha, looks, len(family))
+    spend = levels(seeds, planned_seeds, alpha, looks, max(1, len(family)))
     notes = [look_note(spend, seeds, planned_seeds, alpha, looks)]
     contrasts: list[Contrast] = []
     shown: list[Contrast] = []

@@ -32,11 +32,8 @@ def level_text(p: float) -> str:
     p : float
         In [0, 1].
     """
-    return (
-        f"{p:.2g}".removeprefix("0")
-        if p and p < 0.01
-        else f"{p:.4f}".rstrip("0").rstrip(".").removeprefix("0")
-    )
+    text = f"{p:.2g}" if 0.0 < p < 0.01 else f"{p:.4f}".rstrip("0").rstrip(".")
+    return text.removeprefix("0") or "0"
 
 
 def look_note(spend: Levels, seeds: int, planned: int | None, alpha: float, looks: Sequence[Look]) -> str:

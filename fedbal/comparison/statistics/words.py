@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fedbal.comparison.statistics.notes import cannot, plain
 from fedbal.comparison.statistics.power import smallest_p
 from fedbal.comparison.statistics.results import Across, Analysis, Contrast
@@ -94,22 +92,6 @@ def across_sentence(pair: Across) -> str:
     return (
         f"Over {pair.datasets} data sets {pair.first} is ahead of {pair.second} on {pair.wins} and behind on "
         f"{pair.losses}{ties}: adjusted p {plain(pair.p_adjusted)}."
-    )
-
-
-def scope(parts: Sequence[str], *, varied: str) -> str:
-    """Say in one sentence what verdicts hold for.
-
-    Parameters
-    ----------
-    parts : sequence of str
-        What was held: data, skew, model, clients.
-    varied : str
-        What the seed varied: ``initial weights, cohorts and minibatches``.
-    """
-    held = ", ".join(part for part in parts if part)
-    return (
-        f"This holds for {held}; over seeds, {varied} varied. It says nothing of other data or another skew."
     )
 
 
