@@ -28,7 +28,6 @@ from fedbal.comparison.store import Kept, Store, identity
 from fedbal.comparison.tuning.tune import tune
 from fedbal.comparison.watch import Watch
 from fedbal.errors import RunError, UsageError
-from fedbal.interrupts import Interrupted
 
 OUT = "runs"
 TUNING = "tuning"
@@ -154,22 +153,19 @@ def run(prepared: Prepared, *, cluster: str | None = None, watch: Watch | None =
         On Ctrl-C or SIGTERM; the same call goes on.
     """
     declared, store = prepared.plan.declaration, prepared.store
+    where = cluster or declared.base.scenario.runtime.address
     with store.locked():
         store.set_aside(declared)
         store.keep(prepared.plan, prepared.shard, prepared.tuning)
         if declared.tune and prepared.tuning is None:
-            try:
-                prepared = _tune(prepared, cluster, watch or Watch())
-            except Interrupted as stop:
-                text = f"stopped while tuning; nothing is lost, go on with: {prepared.resume}"
-                raise Interrupted(text, stop.number) from None
+            prepared = _tune(prepared, where, watch or Watch())
             store.keep(prepared.plan, prepared.shard, prepared.tuning)
         return execute(
             prepared.cells,
             store,
             workers=declared.workers,
             seconds=declared.seconds,
-            cluster=cluster or declared.base.scenario.runtime.address,
+            cluster=where,
             watch=watch,
             resume=prepared.resume,
         )
@@ -338,7 +334,7 @@ def _tune(prepared: Prepared, cluster: str | None, watch: Watch) -> Prepared:
         metric=protocol.primary.name.rpartition(".")[2],
         personal=[method.label for method in protocol.methods if method.tests],
         workers=declared.workers,
-        cluster=cluster or declared.base.scenario.runtime.address,
+        cluster=cluster,
         watch=watch,
         resume=prepared.resume,
     )
