@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fedbal.comparison import methods_text, report
+from fedbal.comparison.compared import Compared
 from fedbal.comparison.records import Look, Method
 from fedbal.comparison.report.leaving import EVERY, disclosures, leaving
 from fedbal.comparison.report.numbers import encode, numbers
@@ -74,8 +75,8 @@ def test_it_is_one_file_that_asks_for_nothing(small, tmp_path, page):
 
 
 def test_names_are_text_everywhere(page):
-    # The data and three scripts; a label that is a script adds none.
-    assert len(page.scripts) == 4
+    # The data and five scripts; a label that is a script adds none.
+    assert len(page.scripts) == 6
     assert HOSTILE in page.text
     assert json.loads(page.scripts[0])["methods"][1]["label"] == HOSTILE
     assert "<script" not in page.scripts[0]
@@ -137,6 +138,12 @@ def test_json_is_short_and_cannot_end_its_element():
     assert "\u2028" not in text
     read = json.loads(text)
     assert read == {"a": [0.1235, None, 1, True, None], "b": "</script>&\u2028", "3": [2.0]}
+
+
+def test_a_comparison_that_was_read_again_gives_the_same_page(small, text):
+    small.write()
+    again = Compared.read(small.directory)
+    assert render(again, views(again)) == text
 
 
 def test_thinned_curves_keep_both_ends():

@@ -78,6 +78,7 @@ def context(compared: Compared, seen: Sequence[View]) -> dict[str, Any]:
         "primary": protocol.primary,
         "baseline": protocol.baseline,
         "window": window_text(protocol).removeprefix("mean over the ") if protocol.primary.share else "",
+        "personal": ", ".join(method.label for method in protocol.methods if method.tests),
         "headers": tables.headers(compared),
         "datasets": [
             {
@@ -96,6 +97,7 @@ def context(compared: Compared, seen: Sequence[View]) -> dict[str, Any]:
             if first and first.total > len(first.names)
             else ""
         ),
+        "measure": _measure(seen),
         "targets": target_sheets(compared),
         "leaving": leaving(protocol.methods, compared.records),
         "tuning_text": tuning_text(compared),
@@ -125,6 +127,12 @@ def _has(compared: Compared, seen: Sequence[View]) -> dict[str, bool]:
         "partition": any(view.clients for view in seen),
         "tuning": bool(_tuned(compared)),
     }
+
+
+def _measure(seen: Sequence[View]) -> str:
+    """Return what the class map holds."""
+    heat = next((view.heat for view in seen if view.heat), None)
+    return "Dice" if heat is not None and heat.metric.endswith("dice") else "Recall"
 
 
 def _tuned(compared: Compared) -> Mapping[str, Any]:

@@ -104,7 +104,8 @@ def _curve(curve: Course) -> dict[str, Any]:
 
 def _classes(heat: ClassHeat) -> dict[str, Any]:
     return {
-        "names": heat.classes,
+        "metric": "Dice" if heat.metric.endswith("dice") else "recall",
+        "classes": heat.classes,
         "counts": None if np.isnan(heat.training).any() else heat.training.round().astype(np.int64),
         "recall": dict(zip(heat.methods, heat.values, strict=True)),
     }

@@ -64,15 +64,14 @@ def render(compared: Compared, seen: Sequence[View]) -> str:
     template = environment.from_string(_read("page.html"))
     scripts = {
         "plotly": _script(get_plotlyjs()),
-        "charts_js": _script(_read("static/charts.js")),
-        "page_js": _script(_read("static/page.js")),
+        **{f"{name}_js": _script(_read(f"static/{name}.js")) for name in ("base", "charts", "clients", "page")},
     }
     found = context(compared, seen)
     return template.render(
         **found,
         css=Markup(_read("static/page.css")),
         data=Markup(encode(numbers(compared, seen))),
-        # Only these three scripts may run, whatever a name in the page holds.
+        # Only these scripts may run, whatever a name in the page holds.
         hashes=Markup(" ".join(_hash(text) for text in scripts.values())),
         **{name: Markup(text) for name, text in scripts.items()},
     )

@@ -14,12 +14,17 @@ function draw(box) {
 
 function fill(details, found) {
   if (!details.open || details.dataset.stale !== "yes") return;
-  const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-  for (const name of found.headers) head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
+  const table = document.createElement("table"),
+    head = table.createTHead().insertRow(),
+    body = table.createTBody();
+  for (const name of found.headers)
+    head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
   for (const cells of found.table) {
     const row = body.insertRow();
     cells.forEach((value, at) => {
-      const cell = at ? row.insertCell() : row.appendChild(Object.assign(document.createElement("th"), { scope: "row" }));
+      const cell = at
+        ? row.insertCell()
+        : row.appendChild(Object.assign(document.createElement("th"), { scope: "row" }));
       cell.textContent = value;
       if (at) cell.className = "n";
     });
@@ -28,31 +33,46 @@ function fill(details, found) {
   details.dataset.stale = "no";
 }
 
-const drawAll = (names = null) => Promise.all(boxes.filter((box) => !names || names.includes(box.dataset.chart)).map(draw));
+const drawAll = (names = null) =>
+  Promise.all(boxes.filter((box) => !names || names.includes(box.dataset.chart)).map(draw));
 
 function press(buttons, chosen) {
   for (const button of buttons) button.setAttribute("aria-pressed", String(button === chosen));
 }
 
 function options(select, labels, value) {
-  select.replaceChildren(...labels.map((label, at) => Object.assign(document.createElement("option"), { textContent: label, value: String(at) })));
+  select.replaceChildren(
+    ...labels.map((label, at) =>
+      Object.assign(document.createElement("option"), { textContent: label, value: String(at) }),
+    ),
+  );
   select.value = String(Math.max(0, value));
 }
 
 function ruleChoice() {
   const select = document.getElementById("weight-rule");
   if (!select) return;
-  const labels = DATA.methods.filter((m) => holders().weights[m.label] && !STATE.hidden.has(m.label)).map((m) => m.label);
+  const labels = methodsOf(holders().weights).map((m) => m.label);
   options(select, labels, labels.indexOf(STATE.rule));
-  select.onchange = () => { STATE.rule = labels[Number(select.value)]; drawAll(["weights"]); };
+  select.onchange = () => {
+    STATE.rule = labels[Number(select.value)];
+    drawAll(["weights"]);
+  };
 }
 
 function outcomeChoice() {
   const select = document.getElementById("outcome");
   if (!select) return;
   STATE.outcome = Math.min(STATE.outcome, here().outcomes.length - 1);
-  options(select, here().outcomes.map((o, at) => o.label + (at ? " (exploratory)" : "")), STATE.outcome);
-  select.onchange = () => { STATE.outcome = Number(select.value); drawAll(["curves"]); };
+  options(
+    select,
+    here().outcomes.map((o, at) => o.label + (at ? " (exploratory)" : "")),
+    STATE.outcome,
+  );
+  select.onchange = () => {
+    STATE.outcome = Number(select.value);
+    drawAll(["curves"]);
+  };
 }
 
 for (const button of document.querySelectorAll("[data-rule]")) {
@@ -67,36 +87,64 @@ for (const button of document.querySelectorAll("[data-rule]")) {
 
 const axisButtons = [...document.querySelectorAll("[data-axis]")];
 for (const button of axisButtons)
-  button.addEventListener("click", () => { STATE.axis = button.dataset.axis; press(axisButtons, button); drawAll(["curves"]); });
+  button.addEventListener("click", () => {
+    STATE.axis = button.dataset.axis;
+    press(axisButtons, button);
+    drawAll(["curves"]);
+  });
 
 const datasetSelect = document.getElementById("dataset");
 if (datasetSelect)
-  datasetSelect.addEventListener("change", () => { STATE.dataset = Number(datasetSelect.value); ruleChoice(); outcomeChoice(); drawAll(); });
+  datasetSelect.addEventListener("change", () => {
+    STATE.dataset = Number(datasetSelect.value);
+    ruleChoice();
+    outcomeChoice();
+    drawAll();
+  });
 
 for (const details of document.querySelectorAll("figure details"))
-  details.addEventListener("toggle", () => fill(details, CHARTS[details.parentElement.querySelector("[data-chart]").dataset.chart]()));
+  details.addEventListener("toggle", () =>
+    fill(details, CHARTS[details.parentElement.querySelector("[data-chart]").dataset.chart]()),
+  );
 
 const themeButtons = [...document.querySelectorAll("[data-theme-choice]")];
 function theme(choice) {
   if (choice === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = choice;
-  press(themeButtons, themeButtons.find((button) => button.dataset.themeChoice === choice));
-  try { localStorage.setItem("fedbal-theme", choice); } catch { /* a page from a file may have no storage */ }
+  press(
+    themeButtons,
+    themeButtons.find((button) => button.dataset.themeChoice === choice),
+  );
+  try {
+    localStorage.setItem("fedbal-theme", choice);
+  } catch {
+    /* a page from a file may have no storage */
+  }
 }
 for (const button of themeButtons) button.addEventListener("click", () => theme(button.dataset.themeChoice));
 let kept = "auto";
-try { kept = localStorage.getItem("fedbal-theme") || "auto"; } catch { kept = "auto"; }
+try {
+  kept = localStorage.getItem("fedbal-theme") || "auto";
+} catch {
+  kept = "auto";
+}
 theme(["auto", "light", "dark"].includes(kept) ? kept : "auto");
 
 // Sorting a table by a column; a second press turns it round. Cells without a number stay last.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
-    const header = button.closest("th"), body = header.closest("table").tBodies[0], at = header.cellIndex;
+    const header = button.closest("th"),
+      body = header.closest("table").tBodies[0],
+      at = header.cellIndex;
     const down = header.getAttribute("aria-sort") === "ascending";
     for (const other of header.parentElement.children) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const key = (row) => { const value = row.cells[at].dataset.value; return value === "" ? null : Number.isNaN(Number(value)) ? value : Number(value); };
-    const compare = (a, b) => (a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * (a < b ? -1 : a > b ? 1 : 0));
+    const key = (row) => {
+      const value = row.cells[at].dataset.value;
+      return value === "" ? null : Number.isNaN(Number(value)) ? value : Number(value);
+    };
+    const compare = (a, b) =>
+      a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * (a < b ? -1 : a > b ? 1 : 0);
     body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b))));
   });
 }
@@ -112,4 +160,6 @@ window.addEventListener("afterprint", () => paper(null));
 
 ruleChoice();
 outcomeChoice();
-drawAll().then(() => { document.documentElement.dataset.ready = "yes"; });
+drawAll().then(() => {
+  document.documentElement.dataset.ready = "yes";
+});
