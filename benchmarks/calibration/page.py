@@ -47,7 +47,7 @@ def simulated_table() -> str:
         "| what is true | wrong better or worse | wrong equivalent | intervals with the truth | right verdicts |",
         "|---|---|---|---|---|",
     ]
-    remarks = []
+    remarks: list[str] = []
     for situation in SITUATIONS:
         found = content["situations"][situation.name]
         mark = ""
@@ -86,14 +86,14 @@ def equals_text() -> str:
 
 
 def _right(effects: tuple[float, ...], found: Mapping[str, Any]) -> str:
-    """Say how often each method that has a right verdict got it; those with equal effects once."""
-    said = {}
+    """Say how often each method that has a right verdict got it; equal shares once."""
+    said: dict[str, dict[str, None]] = {}
     for effect, better, same in zip(effects, found["better"], found["same"], strict=True):
         if effect == 0.0:
-            said["equivalent"] = _percent(same)
+            said.setdefault("equivalent", {})[_percent(same)] = None
         elif effect > 0.0:
-            said["better"] = _percent(better)
-    return ", ".join(f"{word} {share}" for word, share in said.items())
+            said.setdefault("better", {})[_percent(better)] = None
+    return ", ".join(f"{word} {' / '.join(shares)}" for word, shares in said.items())
 
 
 def _percent(share: float | None) -> str:

@@ -73,7 +73,7 @@ class Situation:
         """
         shape = comparisons, len(self.effects) + 1, self.looks[-1]
         shared = generator.normal(LEVEL, SHARED, (comparisons, 1, shape[2]))
-        values = shared + self.noise(generator, shape) + np.array([0.0, *self.effects])[:, None]
+        values: Floats = shared + self.noise(generator, shape) + np.array([0.0, *self.effects])[:, None]
         if self.step:
             values = np.round(values / self.step) * self.step
         if self.diverged:
@@ -123,7 +123,7 @@ SITUATIONS = (
         normal(0.01),
         step=0.01,
         error=(0.0, 0.06),
-        remark="many differences tie or are 0",
+        remark="many differences tie or are 0, and a test that counts them exactly is then careful",
     ),
     Situation("no difference, skewed outcomes", (0.0, 0.0), skewed(0.01, 1.0, -1.0)),
     Situation(
@@ -131,7 +131,7 @@ SITUATIONS = (
         (0.0, 0.0),
         skewed(0.01, 4.0, 0.3, 1.0, -1.0),
         error=(0.04, 0.07),
-        remark="the methods do differ, in all but the mean: no test of means is exact here",
+        remark="the methods do differ, in all but the mean: no test of means is exact here; up to 7 % may pass",
     ),
     Situation(
         "no difference, 5 % of the runs diverge",
@@ -140,7 +140,7 @@ SITUATIONS = (
         diverged=0.05,
         error=(0.0, 0.06),
         coverage=(0.93, 1.0),
-        remark="a run at chance level widens the interval more than it moves the mean",
+        remark="a run at chance level widens the interval more than it moves the mean, so intervals are too wide",
     ),
     Situation("no difference, looks at 5 and 10 seeds", (0.0, 0.0), normal(0.01), looks=(5, 10)),
     Situation(
