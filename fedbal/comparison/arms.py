@@ -29,12 +29,14 @@ RIVALS: Mapping[str, tuple[str, ...]] = {
     "scaffold": ("feddyn", "fednova"),
     "feddyn": ("scaffold", "fedprox"),
     "moon": ("fedprox", "feddyn"),
-    "qfedavg": ("uniform", "fedce"),
+    "qfedavg": ("uniform", "fedprox"),
     "fedbr": ("moon", "fedprox"),
     "fedce": ("uniform", "fedprox"),
 }
 """What a rule is compared with, besides FedAvg, where nobody says: others that answer the same problem."""
 
+BOUNDS = ("local_only", "centralised", "fedavg_finetuned")
+"""Rules that are no rivals: they show what federation is worth."""
 PERSONAL = ("local_only", "fedavg_finetuned")
 """Rules whose result is each client's own model."""
 
@@ -59,7 +61,7 @@ def by_default(scenario: Scenario) -> tuple[Method, ...]:
     own = scenario.strategy
     names = [
         "fedavg",
-        *([] if own.name in REFERENCES else [own.name]),
+        *([] if own.name in BOUNDS else [own.name]),
         *RIVALS.get(own.name, ("fedprox", "feddisco")),
     ]
     task = scenario.data.task if hasattr(scenario.data, "task") else "classification"

@@ -248,8 +248,12 @@ def _references(
         for method in methods
         for changes in itertools.islice(variations.values(), 1)
     ]
-    found = []
+    found, without = [], []
+    held_back = getattr(base.scenario.data, "client_test", None) != 0
     for method in arms.of_references(block, methods, personal):
+        if method.tests and not held_back:
+            without.append(method.label)
+            continue
         try:
             made = [
                 base.with_changes((*changes, *method.overrides)).resolved() for changes in variations.values()
@@ -259,4 +263,9 @@ def _references(
             continue
         if made[0] not in compared:
             found.append(method)
+    if without:
+        notes.append(
+            f"There are no reference rows {' and '.join(without)}: data.client_test is 0, so no client has test "
+            "rows of its own."
+        )
     return tuple(found)
