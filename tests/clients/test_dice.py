@@ -57,7 +57,11 @@ def test_several_classes_are_averaged():
     torch.testing.assert_close(Dice().rows(logits, batch(y)), torch.stack(each).mean(0))
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(), Dice(), Dice(ce_weight=1.0)], ids=["cross_entropy", "focal", "dice", "dice+ce"])
+@pytest.mark.parametrize(
+    "loss",
+    [CrossEntropy(), Focal(), Dice(), Dice(ce_weight=1.0)],
+    ids=["cross_entropy", "focal", "dice", "dice+ce"],
+)
 def test_an_image_of_weight_zero_counts_for_nothing(loss):
     logits, y = random()
     padded = loss(logits, batch(y, torch.tensor([1.0, 1.0, 0.0])))
