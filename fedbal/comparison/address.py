@@ -26,15 +26,16 @@ def address(scenario: Scenario) -> str:
     runtime = content["runtime"]
     kept = {key: value for key, value in content.items() if key not in NO_PART}
     kept["runtime"] = {key: runtime[key] for key in RUNTIME if key in runtime}
-    text = json.dumps(_by_content(kept), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(by_content(kept), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
-def _by_content(value: Any) -> Any:
+def by_content(value: Any) -> Any:
+    """Return plain values with hashes in the place of the paths of a user's own files."""
     if isinstance(value, Mapping):
-        return {key: _by_content(item) for key, item in value.items()}
+        return {key: by_content(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_by_content(item) for item in value]
+        return [by_content(item) for item in value]
     if isinstance(value, str) and ".py:" in value:
         path, _, attribute = value.rpartition(":")
         return f"{_digest(path)}:{attribute}" if Path(path).is_file() else value

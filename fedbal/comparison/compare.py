@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ from fedbal.comparison.block import write_seeds
 from fedbal.comparison.compared import Compared
 from fedbal.comparison.declaration import Changes, Declaration
 from fedbal.comparison.engines import Engines
-from fedbal.comparison.execute import execute
+from fedbal.comparison.execute import execute, processes
 from fedbal.comparison.outlook import Outlook, outlook
 from fedbal.comparison.plan import Cell, Plan, make_plan, share, with_reasons
 from fedbal.comparison.records import Look, Protocol, RunRecord
 from fedbal.comparison.same_rows import on_the_same_rows
-from fedbal.comparison.statistics import require
 from fedbal.comparison.statistics.analysis import analyse
 from fedbal.comparison.statistics.results import Analysis
 from fedbal.comparison.statistics.spending import record
@@ -31,6 +31,7 @@ from fedbal.errors import RunError, UsageError
 
 OUT = "runs"
 TUNING = "tuning"
+EXTRAS = ("scipy", "statsmodels", "matplotlib", "plotly", "jinja2")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,19 @@ class Prepared:
         return f"fedbal compare --resume {shlex.quote(str(self.store.path))}"
 
 
+def require_extras() -> None:
+    """Check, before hours of runs, that everything is there that their verdict needs.
+
+    Raises
+    ------
+    UsageError
+        Something is not installed.
+    """
+    missing = [name for name in EXTRAS if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"comparing needs {', '.join(missing)}: pip install 'fedbal[report]'.")
+
+
 def default_directory(name: str, shard: str = "") -> Path:
     """Return where a comparison lies unless somebody says otherwise."""
     suffix = f"-shard-{shard.replace('/', '-of-')}" if shard else ""
@@ -89,7 +103,7 @@ def prepare(declaration: Declaration, out: Path | None = None, *, shard: str = "
     UsageError
         Something does not fit, or an extra is missing.
     """
-    require()
+    require_extras()
     store = Store(out or default_directory(declaration.protocol.name, shard))
     kept = store.kept()
     same = kept if kept is not None and _continues(kept, declaration) else None
@@ -114,7 +128,7 @@ def prepare_again(directory: Path, changes: Mapping[str, Any] | None = None) -> 
     UsageError
         It holds no comparison.
     """
-    require()
+    require_extras()
     store = Store(directory)
     kept = store.kept()
     if kept is None:
@@ -163,7 +177,9 @@ def run(prepared: Prepared, *, cluster: str | None = None, watch: Watch | None =
         return execute(
             prepared.cells,
             store,
-            workers=declared.workers,
+            workers=declared.workers
+            if where
+            else processes(declared.base.scenario.runtime, declared.workers),
             seconds=declared.seconds,
             cluster=where,
             watch=watch,
@@ -196,7 +212,7 @@ def judge(directory: Path, *, left: Sequence[int] = (), write: bool = True) -> C
         raise UsageError(
             f"{directory} holds shard {prepared.shard} of a comparison; join all shards with fedbal merge."
         )
-    before = store.verdict(plan.declaration)
+    before = store.verdict()
     records = outcomes.read(plan.protocol, with_reasons(plan.cells, store.failures()))
     found = pairing.check(records, plan.protocol.baseline)
     looks = before.protocol.looks if before is not None else ()
@@ -294,13 +310,15 @@ def _named(overrides: Changes, label: str, own: str) -> str:
 
 def _prepared(plan: Plan, store: Store, shard: str, tuning: Mapping[str, Any] | None) -> Prepared:
     cells = share(plan.cells, shard) if shard else plan.cells
-    seen = outlook(plan, cells, workers=plan.declaration.workers)
+    kept = store.kept()
+    same = kept is not None and kept.identity == identity(plan.declaration)
+    seen = outlook(plan, cells, before=store.verdict() if same else None)
     return Prepared(plan, cells, store, seen, shard, tuning)
 
 
 def _continues(kept: Kept, declared: Declaration) -> bool:
     """Tell whether a directory's comparison is the one that is declared, whatever its seeds."""
-    return identity(kept.declaration) == identity(declared) and (
+    return kept.identity == identity(declared) and (
         kept.declaration.base.scenario.runtime == declared.base.scenario.runtime
     )
 
@@ -333,7 +351,7 @@ def _tune(prepared: Prepared, cluster: str | None, watch: Watch) -> Prepared:
         out=prepared.store.path / TUNING,
         metric=protocol.primary.name.rpartition(".")[2],
         personal=[method.label for method in protocol.methods if method.tests],
-        workers=declared.workers,
+        workers=declared.workers if cluster else processes(declared.base.scenario.runtime, declared.workers),
         cluster=cluster,
         watch=watch,
         resume=prepared.resume,

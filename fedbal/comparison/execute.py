@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
+from fedbal.backend import choose_device
 from fedbal.comparison.plan import Cell
 from fedbal.comparison.store import Store, as_begun, is_done
 from fedbal.comparison.watch import Watch
 from fedbal.interrupts import Interrupted
+from fedbal.scenario_blocks import RuntimeBlock
 from fedbal.simulation import RunResult
 from fedbal.sweep import FailedRun, run_many
+
+
+def processes(runtime: RuntimeBlock, workers: int | None) -> int:
+    """Return how many runs go on at once: as asked for, else what CPUs, or a card shared as declared, hold."""
+    if workers is not None:
+        return workers
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fitting = max(1, cpus // runtime.threads)
+    if choose_device(runtime) == "cpu":
+        return fitting
+    share = runtime.num_gpus if isinstance(runtime.num_gpus, float) and runtime.num_gpus > 0 else 1.0
+    return min(fitting, max(1, int(1 / share)))
 
 
 class Admission:

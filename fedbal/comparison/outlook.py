@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedbal.comparison.block import write_seeds
+from fedbal.comparison.compared import Compared
+from fedbal.comparison.execute import processes
 from fedbal.comparison.outcomes import read, values_of
 from fedbal.comparison.plan import Cell, Plan
 from fedbal.comparison.statistics import power
+from fedbal.comparison.statistics.spending import levels
 from fedbal.comparison.store import is_done, seconds_of
 from fedbal.errors import FedbalError
 from fedbal.terminal import duration
@@ -40,6 +42,8 @@ class Outlook:
         Smallest adjusted p value that so many seeds can reach.
     enough_seeds : int
         Fewest seeds that can reach significance.
+    level : float
+        What this look may spend of alpha, after the looks before it.
     """
 
     runs: int
@@ -49,9 +53,10 @@ class Outlook:
     detectable: float | None
     smallest_p: float
     enough_seeds: int
+    level: float
 
 
-def outlook(plan: Plan, cells: Sequence[Cell], *, workers: int | None = None) -> Outlook:
+def outlook(plan: Plan, cells: Sequence[Cell], *, before: Compared | None = None) -> Outlook:
     """Return what can be said before a plan runs.
 
     Parameters
@@ -60,8 +65,8 @@ def outlook(plan: Plan, cells: Sequence[Cell], *, workers: int | None = None) ->
         The plan.
     cells : sequence of Cell
         Those of it that will run here.
-    workers : int, optional
-        Processes; None: one a CPU.
+    before : Compared, optional
+        The last verdict of the same comparison.
 
     Raises
     ------
@@ -74,16 +79,23 @@ def outlook(plan: Plan, cells: Sequence[Cell], *, workers: int | None = None) ->
     family = max(1, len(plan.declaration.rivals) - 1)
     seeds = len(protocol.seeds)
     spread = _spread(plan)
+    level = protocol.alpha
+    if before is not None and before.protocol.looks:
+        planned, looks = before.protocol.planned_seeds, before.protocol.looks
+        level = levels(seeds, planned, protocol.alpha, looks, family).difference
+    runtime = plan.declaration.base.scenario.runtime
+    workers = processes(runtime, plan.declaration.workers)
     return Outlook(
         runs=len(distinct),
         done=len(distinct) - len(waiting),
         seconds=_seconds(plan, distinct, waiting, workers),
         spread=spread,
-        detectable=power.smallest_detectable(
-            seeds, 1.0 if spread is None else spread, protocol.alpha, family=family
-        ),
+        detectable=power.smallest_detectable(seeds, 1.0 if spread is None else spread, level, family=family)
+        if level > 0
+        else None,
         smallest_p=power.smallest_p(seeds, family),
-        enough_seeds=power.least_seeds(protocol.alpha, family),
+        enough_seeds=power.least_seeds(level, family),
+        level=level,
     )
 
 
@@ -127,10 +139,15 @@ def warnings(plan: Plan, seen: Outlook) -> list[str]:
     """Return what a user should know before so many seeds are run, each a sentence."""
     protocol = plan.protocol
     found = list(plan.engines.notes)
-    if seen.smallest_p > protocol.alpha:
+    if seen.level <= 0:
+        found.append(
+            "Earlier looks have spent all of alpha, so no difference can be shown any more; name in planned_seeds "
+            "how many seeds there may be in the end, before the first look."
+        )
+    elif seen.smallest_p > seen.level:
         found.append(
             f"{_count(len(protocol.seeds), 'seed')} cannot reach significance: the sign-flip test goes no lower "
-            f"than {seen.smallest_p:.3g}, above {protocol.alpha:g}; {seen.enough_seeds} seeds can."
+            f"than {seen.smallest_p:.3g}, above {seen.level:.3g}; {seen.enough_seeds} seeds can."
         )
     by_address: dict[str, list[str]] = {}
     for cell in plan.cells:
@@ -148,9 +165,7 @@ def warnings(plan: Plan, seen: Outlook) -> list[str]:
     return found
 
 
-def _seconds(
-    plan: Plan, distinct: Sequence[Cell], waiting: Sequence[Cell], workers: int | None
-) -> float | None:
+def _seconds(plan: Plan, distinct: Sequence[Cell], waiting: Sequence[Cell], workers: int) -> float | None:
     """Return a rough wall time of what is left: by earlier runs of a method, else by fedbal's estimate."""
     if not waiting:
         return 0.0
@@ -166,8 +181,7 @@ def _seconds(
         if not found and guess is None:
             continue
         total += statistics.fmean(found) if found else guess or 0.0
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return total / min(workers or cpus, len(waiting)) + START_SECONDS if total else None
+    return total / min(workers, len(waiting)) + START_SECONDS if total else None
 
 
 def _spread(plan: Plan) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedbal.comparison.compare import prepare_again
 from fedbal.comparison.plan import RUNS
-from fedbal.comparison.store import PLAN, Kept, Store, identity, is_done
+from fedbal.comparison.store import PLAN, Kept, Store, is_done
 from fedbal.errors import UsageError
 from fedbal.results import LOCK, disk_errors
 
@@ -70,7 +70,7 @@ def _require(store: Store) -> Kept:
 
 def _require_same(first: Store, one: Kept, second: Store, other: Kept) -> None:
     """Refuse two directories of different plans."""
-    if identity(one.declaration) != identity(other.declaration):
+    if one.identity != other.identity:
         raise UsageError(
             f"{first.path} and {second.path} belong to different comparisons; merge shards of one plan only."
         )

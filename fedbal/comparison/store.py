@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fedbal.comparison.address import by_content
 from fedbal.comparison.base import Base
 from fedbal.comparison.block import CompareBlock
 from fedbal.comparison.compared import COMPARISON, Compared
@@ -49,13 +50,16 @@ class Kept:
         Which share of the runs it is for, as ``3/20``; empty: all.
     tuning : mapping or None
         What tuning found.
+    identity : str
+        Of the comparison when it was written down, see :func:`identity`.
     """
 
     declaration: Declaration
     tuned: Mapping[str, Changes]
     engines: Engines
     shard: str = ""
-    tuning: Mapping[str, Any] | None = field(default=None, compare=False)
+    tuning: Mapping[str, Any] | None = None
+    identity: str = ""
 
 
 class Store:
@@ -128,6 +132,7 @@ class Store:
                 Engines(**content["engines"]),
                 content["shard"],
                 content["tuning"],
+                content["identity"],
             )
         except (ValueError, KeyError, TypeError, ValidationError) as error:
             raise RunError(f"{path} is damaged: {error}.") from error
@@ -144,20 +149,25 @@ class Store:
         """Write why runs failed."""
         self.write_json(FAILURES, dict(failures))
 
-    def verdict(self, declaration: Declaration) -> Compared | None:
-        """Return the last verdict if it is about the same comparison, whatever its seeds."""
-        found = _readable(self.path) if (self.path / COMPARISON).exists() else None
-        if found is None or identity_of(found.protocol, found.scenario) != identity(declaration):
+    def verdict(self) -> Compared | None:
+        """Return the last verdict about the comparison of the plan; of another one it was set aside."""
+        if not (self.path / COMPARISON).exists():
             return None
-        return found
+        try:
+            return Compared.read(self.path)
+        except FedbalError:
+            return None
 
     def set_aside(self, declaration: Declaration) -> Path | None:
         """Move the verdict of another comparison out of the way; return where it lies now."""
-        if not (self.path / COMPARISON).exists() or self.verdict(declaration) is not None:
+        kept = self.kept()
+        if not (self.path / COMPARISON).exists() or (
+            kept is not None and kept.identity == identity(declaration)
+        ):
             return None
         number = next(n for n in range(1, 10**6) if not (self.path / EARLIER / str(n)).exists())
         folder = self.path / EARLIER / str(number)
-        found = _readable(self.path)
+        found = self.verdict()
         with disk_errors(folder):
             folder.mkdir(parents=True)
             for name in OUTPUTS:
@@ -211,24 +221,30 @@ def to_mapping(plan: Plan, shard: str, tuning: Mapping[str, Any] | None = None) 
         "tuning": None if tuning is None else dict(tuning),
         "engines": asdict(plan.engines),
         "shard": shard,
+        "identity": identity(declared),
         "runs": {cell.address: [cell.dataset, cell.method, cell.seed] for cell in plan.cells},
     }
 
 
 def identity(declaration: Declaration) -> str:
-    """Return a hash of what makes a comparison the same when seeds are added."""
-    return identity_of(declaration.protocol, declaration.base.scenario.resolved())
+    """Return a hash of what makes a comparison the same when seeds are added.
 
-
-def identity_of(protocol: Protocol, scenario: Mapping[str, Any]) -> str:
-    """Return the same of a protocol and its resolved scenario."""
-    content = TypeAdapter(Protocol).dump_python(protocol, mode="json")
+    Scenario, rules with the text of a user's own files, data sets, primary outcome, margin, alpha and budget.
+    """
+    content = TypeAdapter(Protocol).dump_python(declaration.protocol, mode="json")
     for key in ("seeds", "planned_seeds", "looks", "name", "target"):
         content.pop(key)
     # Reference rows are in no test.
-    content["methods"] = [method for method in content["methods"] if not method["reference"]]
-    kept = {key: value for key, value in scenario.items() if key not in ("name", "runtime", "track")}
-    text = json.dumps([content, kept], sort_keys=True)
+    content["methods"] = [
+        declaration.scenario(dataset, method).resolved()
+        for dataset in declaration.protocol.datasets
+        for method in declaration.rivals
+    ]
+    content["labels"] = [method.label for method in declaration.rivals]
+    for scenario in content["methods"]:
+        for key in ("name", "runtime", "track"):
+            scenario.pop(key, None)
+    text = json.dumps([by_content(content), declaration.tune], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -254,10 +270,3 @@ def seconds_of(cell: Cell) -> float | None:
     except FedbalError:
         return None
     return None if summary is None else float(summary["seconds"]["total"])
-
-
-def _readable(path: Path) -> Compared | None:
-    try:
-        return Compared.read(path)
-    except FedbalError:
-        return None

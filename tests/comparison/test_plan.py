@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +13,11 @@ from fedbal.comparison.address import address
 from fedbal.comparison.base import open_base
 from fedbal.comparison.declaration import declare
 from fedbal.comparison.engines import Engines, choose
+from fedbal.comparison.execute import processes
 from fedbal.comparison.outlook import lines, outlook, warnings
 from fedbal.comparison.plan import make_plan, share
+from fedbal.comparison.records import Look
+from fedbal.comparison.store import identity
 from fedbal.errors import UsageError
 from tests.scenarios import BLOBS, DIGITS, digits
 
@@ -202,7 +207,7 @@ def test_a_rule_that_cannot_run_stops_the_others_only_if_none_can():
 
 def test_the_plan_says_what_so_many_seeds_can_show(tmp_path):
     few = planned(tmp_path, strategies=["fedavg", "fedprox"], seeds="0-4", references=False)
-    seen = outlook(few, few.cells, workers=1)
+    seen = outlook(few, few.cells)
     assert seen.smallest_p == pytest.approx(0.0625)
     assert seen.detectable is None
     assert (seen.runs, seen.done) == (10, 0)
@@ -278,3 +283,45 @@ def test_the_command_makes_the_same_comparison(tmp_path):
     for dataset in first.protocol.datasets:
         for one, other in zip(first.rivals, again.rivals, strict=True):
             assert first.scenario(dataset, one).resolved() == again.scenario(dataset, other).resolved()
+
+
+def test_another_text_of_a_rule_is_another_comparison(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from strategies.fedavg import FedAvg\nclass Mine(FedAvg):\n    pass\n")
+    sides = ["fedavg", f"{path}:Mine"]
+    first = identity(declared(strategies=sides, seeds="0-1"))
+    assert identity(declared(strategies=sides, seeds="0-9", references=False)) == first
+    assert identity(declared("runtime.workers=2", strategies=sides)) == first
+    assert identity(declared(strategies=sides, margin=0.1)) != first
+    assert identity(declared("rounds=9", strategies=sides)) != first
+    path.write_text(path.read_text() + "    scale = 2\n")
+    assert identity(declared(strategies=sides, seeds="0-1")) != first
+
+
+def test_a_missing_extra_is_named_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "find_spec", lambda name: None if name == "plotly" else name)
+    with pytest.raises(UsageError, match=r"comparing needs plotly: pip install 'fedbal\[report\]'"):
+        comparing.prepare(declared(strategies=["fedavg", "fedprox"]), tmp_path / "out")
+
+
+def test_threads_and_cards_bound_the_processes(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    runtime = digits().runtime
+    assert processes(runtime, None) == 8
+    assert processes(runtime, 3) == 3
+    assert processes(digits("runtime.threads=3").runtime, None) == 2
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert processes(digits("runtime.num_gpus=0.25").runtime, None) == 4
+    assert processes(digits("runtime.num_gpus=1").runtime, None) == 1
+
+
+def test_looks_that_spent_alpha_are_told_before_more_seeds_run(tmp_path):
+    plan = planned(tmp_path, strategies=["fedavg", "fedprox"], seeds="0-19", references=False)
+    looked = replace(plan.protocol, planned_seeds=10, looks=(Look(10, 0.05, "2026-01-01T00:00:00Z"),))
+    before = SimpleNamespace(protocol=looked)
+    seen = outlook(plan, plan.cells, before=before)
+    # Ten seeds attain .05 nearly exactly, in steps of 1 / 512.
+    assert 0 <= seen.level < 2 / 512
+    assert seen.level == pytest.approx(0.05 - 25 / 512)
+    (warning,) = warnings(plan, replace(seen, level=0.0))
+    assert "Earlier looks have spent all of alpha" in warning
