@@ -226,7 +226,8 @@ def _detectable(seen: Outlook, scale: float, unit: str) -> str:
 
 def _axes(axes: Sequence[str]) -> str:
     words: Mapping[str, str] = {"partition": "partition", "init": "initial model", "training": "training"}
-    return f"each its own {' and '.join(words[axis] for axis in axes)}"
+    *first, last = (words[axis] for axis in axes)
+    return f"each its own {', '.join(first)}{' and ' if first else ''}{last}"
 
 
 def _count(number: int, noun: str) -> str:
