@@ -129,6 +129,7 @@ def declare(base: Base, flags: Mapping[str, Any] | None = None) -> Declaration:
         alpha=block.alpha,
         planned_seeds=max(block.planned_seeds or 0, len(seeds)),
         budget=(unit, amount) if unit not in ("", "seconds") else None,
+        target=block.target,
         seed_axes=tuple(block.seed_axes),
     )
     return Declaration(

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from fedbal.comparison import methods_text, report
+from fedbal.comparison.base import open_base
 from fedbal.comparison.compared import Compared
+from fedbal.comparison.declaration import declare
 from fedbal.comparison.records import Look, Method
 from fedbal.comparison.report.leaving import EVERY, disclosures, leaving
 from fedbal.comparison.report.numbers import encode, numbers
 from fedbal.comparison.report.page import render
+from fedbal.comparison.report.sheets import target_sheets
 from fedbal.comparison.views import views
 from fedbal.comparison.views.curves import thin
 from fedbal.errors import UsageError
@@ -189,6 +192,21 @@ def test_the_largest_promised_comparison_fits(small, text):
         for label in labels
     ]
     assert len(text) - own + len(encode(shown)) < MOST_BYTES
+
+
+def test_a_declared_target_is_the_one_that_is_timed(small):
+    asked = declare(open_base(digits(), ("compare={target: 0.05, seeds: 0-1}",))).protocol.target
+    assert asked == 0.05
+    found = target_sheets(replace(small, protocol=replace(small.protocol, target=asked)))
+    assert [sheet.title for sheet in found] == [
+        f"To balanced accuracy of 5.0 % on {data}" for data in DATASETS
+    ]
+    rows = {row[0]: row for row in found[0].rows}
+    assert rows["centralised"][1:3] == ("2 of 2", "1 [1, 1]")
+    # A diverged run never gets there: it counts with all its rounds.
+    assert rows["wild"][1:3] == ("0 of 2", "2 [2, 2]")
+    # A row without a common model has no such time.
+    assert "local_only" not in rows
 
 
 def test_what_leaves_a_site_is_what_rule_update_loss_and_evaluation_declare(small):
