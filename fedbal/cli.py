@@ -9,7 +9,15 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__, cli_calibrate, cli_contribution, cli_doctor, cli_provision, cli_tools
+from fedbal import (
+    __version__,
+    cli_calibrate,
+    cli_contribution,
+    cli_deploy,
+    cli_doctor,
+    cli_provision,
+    cli_tools,
+)
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -261,6 +269,7 @@ def schema() -> None:
 cli_calibrate.register(app)
 cli_contribution.register(app)
 cli_tools.register(app)
+cli_deploy.register(app)
 cli_provision.register(app)
 cli_doctor.register(app)
 

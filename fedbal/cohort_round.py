@@ -7,7 +7,7 @@ Flower messages. The result, the rows and the byte counts are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from fedbal.exchange import Exchange, choose_exchange
 from fedbal.foreign import keep_valid, seeded_sampling
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.exchange import train_cohort
+from fedbal.grid.riding import RidingGrid
 from fedbal.offered import OfferedGrid
 from fedbal.protocol import Arrays, to_arrays
 from fedbal.systems import Directive
@@ -50,6 +51,8 @@ class Trained:
         Bytes of replies and of requests, as messages.
     seconds : mapping
         Node id to wall time, where the grid measures it.
+    missing : mapping
+        Node id to the reason why it sent nothing, where the grid knows it.
     """
 
     arrays: Arrays
@@ -60,6 +63,7 @@ class Trained:
     bytes_up: int
     bytes_down: int
     seconds: Mapping[int, float]
+    missing: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,8 @@ class CohortRound:
     ) -> Trained:
         messages = self._messages(server_round, cohort, record, config, directives)
         replies = list(self.grid.send_and_receive(messages, timeout=self.timeout))
-        seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid) else {}
+        seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid | RidingGrid) else {}
+        missing = dict(self.grid.missing) if isinstance(self.grid, RidingGrid) else {}
         with _named(self.strategy, server_round):
             following, metrics, report = self._aggregate(server_round, replies, arrays)
         return Trained(
@@ -194,6 +199,7 @@ class CohortRound:
             bytes_up=bytes_of(replies),
             bytes_down=bytes_of(messages),
             seconds=seconds,
+            missing=missing,
         )
 
     def _messages(

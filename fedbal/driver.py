@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,11 +21,13 @@ from fedbal.clients_table import client_table
 from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
 from fedbal.grid.base import VirtualGrid
+from fedbal.grid.riding import RidingGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
 from fedbal.journal import Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
 from fedbal.preprocess import Fitted, fit
+from fedbal.protocol import Arrays
 from fedbal.results import (
     CLIENTS_TABLE,
     FINGERPRINTS,
@@ -144,6 +146,10 @@ def _loop(
         test = replace(test, split=replace(test.split, transform=transform))
     if isinstance(grid, VirtualGrid) and grid.scores_models and _device_is_elsewhere(assembly):
         test = replace(test, scorer=partial(grid.score, transform=test.split.transform))
+    tested: Callable[[Arrays], dict[str, Any] | None] = test
+    if isinstance(grid, RidingGrid) and not len(test.split):
+        # Devices keep their rows, and this machine may have none of its own to test on.
+        tested = _untested
     return RoundLoop(
         grid=grid,
         strategy=assembly.strategy,
@@ -151,7 +157,7 @@ def _loop(
         population=assembly.population,
         systems=assembly.systems,
         schedule=assembly.schedule,
-        test=test,
+        test=tested,
         measures=test.measures,
         journal=journal,
         signals=signals,
@@ -159,6 +165,10 @@ def _loop(
         asks_counts=assembly.asks_counts,
         probe=assembly.probe() if scenario.evaluation.dissimilarity else None,
     )
+
+
+def _untested(arrays: Arrays) -> None:
+    """Return nothing: there are no test rows."""
 
 
 def _device_is_elsewhere(assembly: Assembly) -> bool:

@@ -155,10 +155,12 @@ def client_rows(
     scores: Mapping[int, ClientResult],
     seconds: Mapping[int, float],
     metric: str = "accuracy",
+    missing: Mapping[int, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row for each client of the cohort: what it did and what the rule made of it.
 
-    ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``.
+    ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``; ``missing`` says why
+    a node sent nothing, where the grid knows it.
     """
     rows = []
     for node in cohort:
@@ -171,7 +173,7 @@ def client_rows(
         elif node in report.dropped:
             status, reason = "dropped", report.dropped[node]
         elif node not in answered:
-            status, reason = "missing", "no reply"
+            status, reason = "missing", (missing or {}).get(node, "no reply")
         rows.append(
             {
                 "round": server_round,

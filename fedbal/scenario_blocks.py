@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from clients import LOSSES, OPTIMIZERS, UPDATES
 from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
+from fedbal.durations import Duration
 from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 from strategies import AVAILABILITIES
@@ -281,4 +282,18 @@ class RuntimeBlock(Params):
     )
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Address of a running Ray cluster, or auto; left out: a local one is started."
+    )
+
+
+class DeploymentBlock(Params):
+    """Deadlines of a run on real devices; they change no number of a run in which everybody answers in time."""
+
+    round_timeout: Duration = Field(
+        600.0, description="How long a message may take, there and back: seconds, or 90s, 10m, 2h."
+    )
+    min_clients: Count = Field(
+        1, description="Clients of a cohort that must be connected before a round begins, >= 1."
+    )
+    wait: Duration = Field(
+        600.0, description="How long to wait for them before the run stops: seconds, or 90s, 10m, 2h."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,10 @@ from fedbal.data.federation import Federation
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
 from fedbal.engine import recorded
-from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
 from fedbal.observer import Observer, Silent
-from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, require_empty
+from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, default_directory, require_empty
 from fedbal.scenario import Scenario, load
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Interrupted", "RunResult", "open_run", "resume", "run"]
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -182,13 +178,3 @@ def _execute(
                 grid.states.close()
                 directory.close()
     return RunResult(path, summary)
-
-
-def default_directory(name: str) -> Path:
-    """Return a directory that does not exist yet, ``runs/<name>-<time>``."""
-    stem = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in range(1, 1000):
-        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
-        if not path.exists():
-            return path
-    raise UsageError(f"{stem} and its successors exist; give --out.")
