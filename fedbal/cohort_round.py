@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import Strategy
 
 from clients.engine import LOOP
 from fedbal import protocol
+from fedbal.codec import decoded_replies
 from fedbal.errors import RunError
 from fedbal.exchange import Exchange, choose_exchange
 from fedbal.foreign import keep_valid, seeded_sampling
@@ -189,7 +190,8 @@ class CohortRound:
         seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid | RidingGrid) else {}
         missing = dict(self.grid.missing) if isinstance(self.grid, RidingGrid) else {}
         with _named(self.strategy, server_round):
-            following, metrics, report = self._aggregate(server_round, replies, arrays)
+            readable = decoded_replies(replies, messages)
+            following, metrics, report = self._aggregate(server_round, readable, arrays)
         return Trained(
             arrays=arrays if following is None else _like(to_arrays(following), arrays),
             metrics=_numbers(metrics),

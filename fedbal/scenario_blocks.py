@@ -80,6 +80,11 @@ class ClientBlock(Params):
     augment: AugmentParams = Field(
         AugmentParams(), description="Random changes of training images; nothing unless asked for."
     )
+    codec: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32",
+        description="How a trained model travels to the server: as it is, or its difference to the received one in "
+        "half precision, or in 8 bits with what that loses added to the client's next one.",
+    )
 
     @field_validator("local_steps")
     @classmethod
