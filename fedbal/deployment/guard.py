@@ -6,6 +6,8 @@ names, to be put first: an app is unpacked only if its modules are, byte for byt
 
 from __future__ import annotations
 
+import importlib
+import importlib
 import io
 import shlex
 import sys
@@ -23,6 +25,11 @@ OTHERS = ("flwr-agentapp", "flwr-connector", "flwr-model", "flwr-simulation")
 """Kinds of task that a deployment of fedbal does not have."""
 MOST_BYTES = 4_000_000
 """Unpacked, a scenario and two modules take a few thousand."""
+_PLACES = {
+    CLIENT_APP: ("flwr.supernode.cli:flwr_clientapp", "flwr.supernode.runtime.run_clientapp"),
+    SERVER_APP: ("flwr.superlink.cli:flwr_serverapp", "flwr.superlink.runtime.run_serverapp"),
+}
+"""The function behind each command, and the module in which it unpacks an app."""
 _PROJECT = "pyproject.toml"
 _DATA = {_PROJECT, f"{PACKAGE}/{SCENARIO}", ".info/CONTENT"}
 
@@ -128,20 +135,14 @@ def main() -> None:
     """
     kind = sys.argv.pop(1)
     sys.argv[0] = kind
-    if kind == CLIENT_APP:
-        from flwr.supernode.cli import flwr_clientapp
-        from flwr.supernode.runtime import run_clientapp
-
-        run_clientapp.install_from_fab = guarded(run_clientapp.install_from_fab)
-        flwr_clientapp()
-    elif kind == SERVER_APP:
-        from flwr.superlink.cli import flwr_serverapp
-        from flwr.superlink.runtime import run_serverapp
-
-        run_serverapp.install_from_fab = guarded(run_serverapp.install_from_fab)
-        flwr_serverapp()
-    else:
+    if kind not in _PLACES:
         raise SystemExit(f"fedbal: {kind} is not started here")
+    command, where = _PLACES[kind]
+    # By name: the package has a function of the same name that hides the module.
+    module = importlib.import_module(where)
+    module.install_from_fab = guarded(module.install_from_fab)  # type: ignore[attr-defined]
+    package, _, function = command.partition(":")
+    getattr(importlib.import_module(package), function)()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 import os
+import re
 import subprocess
 import zipfile
 from collections.abc import Mapping
@@ -12,18 +14,16 @@ from pathlib import Path
 
 import pytest
 from flwr.cli.build import build_fab_from_disk
-from flwr.superlink.runtime import run_serverapp
-from flwr.supernode.runtime import run_clientapp
 
 from fedbal.deployment import guard
-from fedbal.deployment.bundle import deployed, write_bundle
+from fedbal.deployment.bundle import write_bundle
 from fedbal.errors import RunError
-from fedbal.scenario import load
+from fedbal.scenario import load, one_by_one
 
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    folder = write_bundle(deployed(load("quickstart")), tmp_path_factory.mktemp("app"))
+    folder = write_bundle(one_by_one(load("quickstart")), tmp_path_factory.mktemp("app"))
     built: bytes = build_fab_from_disk(folder)
     return built
 
@@ -103,10 +103,27 @@ def test_what_is_no_app_is_refused(ours: bytes) -> None:
     assert "larger than" in refused(changed(ours, {"fedbal_run/scenario.yaml": b" " * 5_000_000}))
 
 
-@pytest.mark.parametrize("module", [run_clientapp, run_serverapp])
-def test_flower_unpacks_by_the_function_that_is_replaced(module: object) -> None:
-    source = inspect.getsource(module)  # type: ignore[arg-type]
-    assert source.count("install_from_fab(fab.content, skip_prompt=True)") == 1
+@pytest.mark.parametrize("kind", [guard.CLIENT_APP, guard.SERVER_APP])
+def test_flowers_process_unpacks_by_the_function_that_is_replaced(
+    kind: str, ours: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, where = guard._PLACES[kind]
+    module = importlib.import_module(where)
+    package, _, function = command.partition(":")
+    unpacked: list[bytes] = []
+
+    def started() -> None:
+        (name,) = re.findall(r"(\w+)\(fab\.content, skip_prompt=True\)", inspect.getsource(module))
+        assert name == "install_from_fab"
+        with pytest.raises(RunError, match=r"torch\.py was added"):
+            getattr(module, name)(changed(ours, {"torch.py": b""}), skip_prompt=True)
+        getattr(module, name)(ours, skip_prompt=True)
+
+    monkeypatch.setattr(module, "install_from_fab", lambda app, skip_prompt: unpacked.append(app))
+    monkeypatch.setattr(importlib.import_module(package), function, started)
+    monkeypatch.setattr("sys.argv", ["guard", kind])
+    guard.main()
+    assert unpacked == [ours]
 
 
 def test_nothing_is_unpacked_that_is_refused(ours: bytes) -> None:
