@@ -7,7 +7,6 @@ names, to be put first: an app is unpacked only if its modules are, byte for byt
 from __future__ import annotations
 
 import importlib
-import importlib
 import io
 import shlex
 import sys
