@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedbal.errors import UsageError
-from fedbal.terminal import say
+from fedbal.terminal import number, say, table
 
 if TYPE_CHECKING:
+    from fedbal.deployment.parity import RoundParity
     from fedbal.deployment.site import SiteCommand
     from fedbal.deployment.superlink import Listening
 
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(server)
     app.command()(client)
+    app.command()(parity)
 
 
 def server(
@@ -156,6 +159,52 @@ def client(
     command = _site(server, ca, key, data, name, partition, device, state, insecure=insecure)
     say(f"{command.name}: connecting to {command.server}; logs and state in {command.state}")
     Site(command, lambda text: say(f"{command.name}: {text}")).run()
+
+
+def parity(
+    scenario: ScenarioArgument,
+    changes: SetOption = None,
+    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, max=32, help="Sites.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Rounds to compare.")] = 3,
+) -> None:
+    """Check that a deployment computes what the simulation computes.
+
+    Runs some rounds in simulation, and with TLS and keys on sites of this machine, and compares the global model
+    after each. Exit code 1 if they differ.
+
+    Examples
+    --------
+        fedbal parity quickstart
+        fedbal parity my.yaml --set strategy=scaffold --clients 4 --rounds 5
+    """
+    from fedbal.deployment.server import with_clients
+    from fedbal.progress import watcher
+    from fedbal.scenario import load
+
+    loaded = with_clients(load(scenario, [*(changes or ()), f"rounds={rounds}"]), clients)
+    with watcher(quiet=True) as observer:
+        from fedbal.deployment.parity import alone
+
+        compared = alone(loaded, clients, observer)
+    rows = [
+        [str(one.round), "equal" if one.equal else "different", number(one.difference, 8)] for one in compared
+    ]
+    table(["round", "model", "largest difference"], rows)
+    if not print_parity(compared):
+        raise typer.Exit(1)
+
+
+def print_parity(compared: Sequence[RoundParity]) -> bool:
+    """Print in one line whether all rounds are equal, and return it."""
+    from fedbal.deployment.parity import largest
+
+    count = f"{len(compared)} round{'s' if len(compared) > 1 else ''}"
+    if all(one.equal for one in compared):
+        say(f"parity: simulation and deployment are equal, bit for bit, in {count}")
+        return True
+    differ = [str(one.round) for one in compared if not one.equal]
+    say(f"parity: they differ in round {', '.join(differ)} of {count}, by at most {largest(compared):.3g}")
+    return False
 
 
 def _listening(host: str, port: int, tls: Path | None, *, insecure: bool, force: bool) -> Listening:

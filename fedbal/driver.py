@@ -23,7 +23,7 @@ from fedbal.errors import RunError
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.riding import RidingGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
-from fedbal.journal import Journal, Totals
+from fedbal.journal import AfterRound, Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
 from fedbal.preprocess import Fitted, fit
@@ -61,6 +61,7 @@ def drive(
     observer: Observer,
     *,
     resuming: bool = False,
+    after_round: AfterRound | None = None,
 ) -> dict[str, Any]:
     """Run a scenario's rounds and return the summary.
 
@@ -80,6 +81,8 @@ def drive(
         Is told of every round.
     resuming : bool
         Go on from the newest checkpoint instead of the start.
+    after_round : callable, optional
+        Is given every round and its global model.
 
     Raises
     ------
@@ -87,7 +90,8 @@ def drive(
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
     start = _open(directory, scenario, assembly, resuming)
-    journal = Journal(directory, observer, Totals(**start.progress), headline=assembly.test.measures.headline)
+    headline = assembly.test.measures.headline
+    journal = Journal(directory, observer, Totals(**start.progress), headline, after_round)
     observer.started(scenario, directory.path, start.round + 1)
     try:
         if not start.round:

@@ -15,6 +15,7 @@ from fedbal.driver import drive, quiet, require_same
 from fedbal.engine import recorded
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
+from fedbal.journal import AfterRound
 from fedbal.observer import Observer, Silent
 from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, default_directory, require_empty
 from fedbal.scenario import Scenario, load
@@ -72,7 +73,13 @@ class RunResult:
         return open_trained(self.directory).network
 
 
-def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | None = None) -> RunResult:
+def run(
+    scenario: Scenario,
+    out: Path | None = None,
+    *,
+    observer: Observer | None = None,
+    after_round: AfterRound | None = None,
+) -> RunResult:
     """Simulate a scenario.
 
     Parameters
@@ -83,6 +90,8 @@ def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | Non
         A new or empty directory; default ``runs/<name>-<time>``.
     observer : Observer, optional
         Is told of every round.
+    after_round : callable, optional
+        Is given every round and its global model.
 
     Raises
     ------
@@ -93,7 +102,7 @@ def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | Non
     Interrupted
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
-    return _execute(scenario, out, None, observer or Silent())
+    return _execute(scenario, out, None, observer or Silent(), after_round=after_round)
 
 
 def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
@@ -148,6 +157,7 @@ def _execute(
     before: dict[str, Any] | None,
     observer: Observer,
     federation_of: Callable[[Scenario], Federation] | None = None,
+    after_round: AfterRound | None = None,
 ) -> RunResult:
     path = out or default_directory(scenario.name)
     if before is None:
@@ -173,7 +183,8 @@ def _execute(
             try:
                 grid.states.keep_in(path / STATES)
                 resuming = before is not None
-                summary = drive(scenario, assembly, grid, directory, signals, observer, resuming=resuming)
+                parts = (scenario, assembly, grid, directory, signals, observer)
+                summary = drive(*parts, resuming=resuming, after_round=after_round)
             finally:
                 grid.states.close()
                 directory.close()

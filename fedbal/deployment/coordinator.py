@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid
+from safetensors.numpy import save
 
 from fedbal.assembly import assemble
 from fedbal.backend import choose_device
@@ -26,7 +28,8 @@ from fedbal.driver import drive, quiet, require_same
 from fedbal.errors import FedbalError, RunError
 from fedbal.grid.work import node_of
 from fedbal.interrupts import Interrupted, Signals
-from fedbal.results import CHECKPOINT, CLIENTS, SITES, RunDirectory, RunReader, read_rows
+from fedbal.protocol import Arrays
+from fedbal.results import CHECKPOINT, CLIENTS, SITES, RunDirectory, RunReader, read_rows, write_atomically
 from fedbal.scenario import Scenario, load
 from fedbal.scenario_blocks import DeploymentBlock
 
@@ -80,7 +83,8 @@ def _run(grid: Grid, folder: JobFolder, log: EventLog, signals: Signals) -> None
             saved=lambda: _newest_checkpoint(out),
             say=log.note,
         )
-        drive(scenario, assembly, deployed, directory, signals, log, resuming=job.resuming)
+        keep = _Keep(folder) if job.models else None
+        drive(scenario, assembly, deployed, directory, signals, log, resuming=job.resuming, after_round=keep)
     finally:
         directory.close()
 
@@ -205,6 +209,18 @@ class _Versions:
             self._latest = {self._nodes[str(row["client"])]: int(row["round"]) for row in rows}
             self._size = size
         return self._latest.get(node, 0)
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Keeps the model of every round."""
+
+    folder: JobFolder
+
+    def __call__(self, number: int, arrays: Arrays) -> None:
+        path = self.folder.model(number)
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, save({name: np.asarray(value, order="C") for name, value in arrays.items()}))
 
 
 def _newest_checkpoint(out: Path) -> int:

@@ -34,6 +34,8 @@ class Job:
         Seconds to wait for them.
     resuming : bool
         Whether to go on from the newest checkpoint.
+    models : bool
+        Whether to keep the model of every round, for a comparison.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Job:
     clients: int
     wait: float
     resuming: bool = False
+    models: bool = False
 
 
 class JobFolder:
@@ -65,6 +68,10 @@ class JobFolder:
     def job(self) -> Job:
         """Return the job."""
         return Job(**json.loads((self.path / "job.json").read_text()))
+
+    def model(self, number: int) -> Path:
+        """Return the file of a round's model."""
+        return self.path / "models" / f"round-{number:06d}.safetensors"
 
     def write_pid(self, pid: int) -> None:
         """Say which process runs the job."""

@@ -29,7 +29,9 @@ _SET_PARENT_DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG`` of Linux's prctl(2)."""
 
 
-def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(
+    home: Path, extra: Mapping[str, str] | None = None, first: Path | None = None
+) -> dict[str, str]:
     """Return the environment of Flower's processes: quiet, with a home of their own, able to find its helpers.
 
     Parameters
@@ -38,9 +40,11 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
         Where Flower keeps its configuration and the apps that it unpacks.
     extra : mapping, optional
         Further variables.
+    first : Path, optional
+        Folder with commands to be found before Flower's own.
     """
-    scripts = str(Path(sys.executable).parent)
-    path = os.pathsep.join([scripts, *filter(None, [os.environ.get("PATH")])])
+    folders = [first, Path(sys.executable).parent, os.environ.get("PATH")]
+    path = os.pathsep.join(str(folder) for folder in folders if folder)
     return {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path, **(extra or {})}
 
 
@@ -116,12 +120,16 @@ class Child:
         self._signal(signal.SIGKILL)
         self._process.wait()
 
-    def stop(self, grace: float = GRACE) -> None:
-        """Ask it to end, and end its group when it does not, or leaves somebody behind."""
+    def ask(self) -> None:
+        """Ask it to end, and do not wait."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
-            self.wait(grace)
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Ask it to end, and end its group when it does not, or leaves somebody behind."""
+        self.ask()
+        self.wait(grace)
         self.kill()
 
     def _signal(self, number: int) -> None:

@@ -9,7 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -53,12 +53,15 @@ class Wanted:
         Run directory.
     key : str
         Key of the run.
+    models : bool
+        Whether to keep the model of every round, for a comparison.
     """
 
     clients: int
     wait: float
     out: Path
     key: str
+    models: bool = False
 
 
 class Coordinator:
@@ -125,7 +128,7 @@ class Coordinator:
         if not resuming:
             (wanted.out / SITES).unlink(missing_ok=True)
         folder = JobFolder(self.state / "jobs" / wanted.key)
-        job = Job(wanted.key, str(wanted.out.resolve()), wanted.clients, wanted.wait, resuming)
+        job = Job(wanted.key, str(wanted.out.resolve()), wanted.clients, wanted.wait, resuming, wanted.models)
         folder.begin(job)
         bundle = folder.path / "app"
         shutil.rmtree(bundle, ignore_errors=True)
@@ -307,8 +310,3 @@ def with_clients(scenario: Scenario, clients: int) -> Scenario:
         return scenario
     data = scenario.data.model_copy(update={"partition": partition.model_copy(update={"clients": clients})})
     return scenario.model_copy(update={"data": data})
-
-
-def fresh(wanted: Wanted, out: Path) -> Wanted:
-    """Return the same wish for a new run in another directory."""
-    return replace(wanted, out=out, key=uuid.uuid4().hex)

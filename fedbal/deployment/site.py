@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedbal.deployment import wire
+from fedbal.deployment import guard, wire
 from fedbal.deployment.processes import Child, environment, free_port
 from fedbal.deployment.superlink import last_lines
 from fedbal.interrupts import Signals, StopRequested
@@ -149,7 +149,8 @@ class Site:
         command = self._command
         home = command.state / "flower"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        env = environment(home, {wire.WORKER: str(path)})
+        only_ours = guard.commands(command.state / "commands", guard.CLIENT_APP)
+        env = environment(home, {wire.WORKER: str(path)}, only_ours)
         log = command.state / "supernode.log"
         descriptor = listening.fileno()
         return [

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedbal.deployment import guard
 from fedbal.deployment.job import JOBS
 from fedbal.deployment.processes import Child, environment, executable
 from fedbal.errors import RunError
@@ -202,7 +203,8 @@ def start(listening: Listening, state: Path) -> tuple[Child, Connection]:
         *("--database", str(state / "flower.db"), "--disable-runtime-dependency-installation"),
     ]
     began = log.stat().st_size if log.exists() else 0
-    child = Child(command, environment(home, {JOBS: str((state / "jobs").resolve())}), log)
+    only_ours = guard.commands(state / "commands", guard.SERVER_APP)
+    child = Child(command, environment(home, {JOBS: str((state / "jobs").resolve())}, only_ours), log)
     try:
         _await(child, connection, log, began)
     except BaseException:
