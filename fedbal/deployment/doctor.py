@@ -12,7 +12,8 @@ from fedbal.deployment.address import parse
 from fedbal.deployment.checks import Check, Status
 from fedbal.deployment.checks_server import Place, server_checks
 from fedbal.deployment.trial import training
-from fedbal.errors import UsageError
+from fedbal.errors import FedbalError, UsageError
+from fedbal.scenario import Scenario, load
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _checks(subject: Subject, place: Place | None) -> Iterator[Check]:
     if subject.scenario is not None:
         yield scenario_check(subject.scenario)
     if subject.data is not None:
-        yield data_check(subject.data)
+        yield data_check(subject.data, subject.scenario)
     if place is not None:
         yield from server_checks(place)
     if subject.train:
@@ -95,8 +96,6 @@ def key_check(path: Path) -> Check:
 
 def scenario_check(name: str) -> Check:
     """Load a scenario."""
-    from fedbal.scenario import load
-
     try:
         scenario = load(name)
     except UsageError as error:
@@ -106,16 +105,39 @@ def scenario_check(name: str) -> Check:
     )
 
 
-def data_check(path: Path) -> Check:
-    """Look for data of a kind that scenarios take, and count them."""
-    from fedbal.errors import FedbalError
-    from fedbal.sources import read_source
+def data_check(path: Path, scenario: str | None = None) -> Check:
+    """Look for data of a kind that scenarios take, and count them; with a scenario, read them as it says.
 
+    Parameters
+    ----------
+    path : Path
+        The site's data.
+    scenario : str, optional
+        The scenario; one that is itself wrong is left to ``scenario_check``.
+    """
     if path.exists() and not os.access(path, os.R_OK):
         return Check("data", Status.fail, f"{path} cannot be read", "give this user the right to read it")
     try:
-        source = read_source(path)
+        loaded = None if scenario is None else load(scenario)
+    except UsageError:
+        loaded = None
+    try:
+        found = _counted(path) if loaded is None else _read(path, loaded)
     except FedbalError as error:
         return Check("data", Status.fail, str(error), "see the message")
+    return Check("data", Status.ok, f"{path}: {found}")
+
+
+def _counted(path: Path) -> str:
+    from fedbal.sources import read_source
+
+    source = read_source(path)
     rows = len(next(iter(source.columns.values())))
-    return Check("data", Status.ok, f"{path}: {rows} {'images' if source.folder else 'rows'}")
+    return f"{rows} {'images' if source.folder else 'rows'}"
+
+
+def _read(path: Path, scenario: Scenario) -> str:
+    from fedbal.deployment.own_data import OwnData
+
+    found = OwnData(scenario, path).described()
+    return f"{found['samples']} samples of {', '.join(found['classes'])}, as {scenario.name} reads them"

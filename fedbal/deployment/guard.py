@@ -24,6 +24,7 @@ OTHERS = ("flwr-agentapp", "flwr-connector", "flwr-model", "flwr-simulation")
 """Kinds of task that a deployment of fedbal does not have."""
 MOST_BYTES = 4_000_000
 """Unpacked, a scenario and two modules take a few thousand."""
+_SHOWN = 3
 _PLACES = {
     CLIENT_APP: ("flwr.supernode.cli:flwr_clientapp", "flwr.supernode.runtime.run_clientapp"),
     SERVER_APP: ("flwr.superlink.cli:flwr_serverapp", "flwr.superlink.runtime.run_serverapp"),
@@ -87,21 +88,25 @@ def require_ours(app: bytes) -> None:
     project = _project(files.get(_PROJECT, b""))
     version = str(project.get("project", {}).get("version", "none"))
     ours = tomllib.loads(PROJECT)
-    problems = [f"{name} was added" for name in sorted(files.keys() - _DATA - MODULES.keys())]
+    problems = []
+    if version != ours["project"]["version"]:
+        problems.append(f"it was made by version {version}, here is {ours['project']['version']}")
+    problems += [f"{name} was added" for name in sorted(files.keys() - _DATA - MODULES.keys())]
     problems += [f"{name} is missing" for name in sorted((_DATA | MODULES.keys()) - files.keys())]
     problems += [
-        f"{name} is another" for name, text in MODULES.items() if files.get(name, b"") != text.encode()
+        f"{name} is another"
+        for name, text in MODULES.items()
+        if files.get(name, text.encode()) != text.encode()
     ]
     if len(entries) != len(files):
         problems.append("a file is in it twice")
     if _app(project) != _app(ours):
         problems.append(f"{_PROJECT} names other modules")
-    if version != ours["project"]["version"]:
-        problems.append(f"it was made by version {version}, here is {ours['project']['version']}")
     if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise RunError(
             f"this run brings code that is not the installed fedbal's, and none of it was started: "
-            f"{'; '.join(problems)}. Install the same version of fedbal on coordinator and sites."
+            f"{'; '.join(problems[:_SHOWN])}{more}. Install the same version of fedbal on coordinator and sites."
         )
 
 

@@ -357,6 +357,28 @@ def test_data(tmp_path: Path) -> None:
     assert data_check(tmp_path / "c.csv").status is Status.fail
 
 
+def test_data_as_a_scenario_reads_them(tmp_path: Path) -> None:
+    rows = "1,a\n2,b\n" * 20
+    (tmp_path / "good.csv").write_text(f"x,label\n{rows}")
+    (tmp_path / "other.csv").write_text(f"y,class\n{rows}")
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nrounds: 1\nmodel: logistic\nstrategy: fedavg\n"
+        "data: {dataset: table, path: not-here.csv, label: label, partition: {name: iid, clients: 2}}\n"
+    )
+    found = data_check(tmp_path / "good.csv", str(tmp_path / "mine.yaml"))
+    assert found.found.endswith("good.csv: 40 samples of a, b, as mine reads them")
+    missing = data_check(tmp_path / "other.csv", str(tmp_path / "mine.yaml"))
+    assert missing.status is Status.fail
+    assert "label" in missing.found
+
+
+def test_data_for_a_scenario_that_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,label\n1,a\n2,b\n")
+    found = data_check(tmp_path / "a.csv", "quickstart")
+    assert found.status is Status.fail
+    assert "every site has" in found.found
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_data_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n1\n")
@@ -432,7 +454,7 @@ def test_the_command_used_wrongly_exits_with_2(arguments: list[str]) -> None:
 def test_everything_is_looked_at(secrets: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,label\n1,a\n2,b\n")
     key = secrets / "clients" / "site-1" / "site-1.key"
-    subject = Subject("localhost:1", secrets / "ca.crt", key, tmp_path / "a.csv", "quickstart", train=False)
+    subject = Subject("localhost:1", secrets / "ca.crt", key, tmp_path / "a.csv", "quickstrat", train=False)
     names = [check.name for check in examine(subject)]
     machine = ["python", "architecture", "libc", "versions", "commands", "torch", "memory", "disk"]
     assert names == [*machine, "key", "scenario", "data", "reach", "tls", "answer", "clock"]
