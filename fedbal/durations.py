@@ -34,17 +34,12 @@ def _seconds(value: Any) -> Any:
     return parse(value) if isinstance(value, str) else value
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(gt=0.0),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0},
-                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*[smhd]?$"},
-            ]
-        }
-    ),
-]
+def _schema(**bound: float) -> WithJsonSchema:
+    written = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*[smhd]?$"}
+    return WithJsonSchema({"anyOf": [{"type": "number", **bound}, written]})
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0.0), _schema(exclusiveMinimum=0)]
 """A parameter in seconds, > 0, that may be written with a unit."""
+Pause = Annotated[float, BeforeValidator(_seconds), Field(ge=0.0), _schema(minimum=0)]
+"""A parameter in seconds, >= 0, that may be written with a unit."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from clients import LOSSES, OPTIMIZERS, UPDATES
 from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
-from fedbal.durations import Duration
+from fedbal.durations import Duration, Pause
 from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 from strategies import AVAILABILITIES
@@ -301,4 +301,8 @@ class DeploymentBlock(Params):
     )
     wait: Duration = Field(
         600.0, description="How long to wait for them before the run stops: seconds, or 90s, 10m, 2h."
+    )
+    reconnect: Pause = Field(
+        0.0,
+        description="How long a round waits for a client that went away to come back and do its work again; 0: not.",
     )

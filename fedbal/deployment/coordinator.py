@@ -76,7 +76,7 @@ def _run(grid: Grid, folder: JobFolder, log: EventLog, signals: Signals) -> None
             sites,
             dict(names.values()),
             job.key,
-            Deadlines(limits.round_timeout, limits.min_clients, limits.wait),
+            Deadlines(limits.round_timeout, limits.min_clients, limits.wait, limits.reconnect),
             versions=_Versions(
                 out / CLIENTS, {key: node_of(i) for i, key in enumerate(assembly.federation.names)}
             ),

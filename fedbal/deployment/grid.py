@@ -18,10 +18,12 @@ from fedbal.grid.riding import RidingGrid
 POLL_SECONDS = 0.2
 SLACK = 5.0
 """Seconds that an answer may be on its way after the deadline of its message."""
+GONE = 5
+"""Flower's error code for a node that went away."""
 _LOST = {
     3: "no answer in time",
     4: "its answer was lost on the way",
-    5: "the site went away",
+    GONE: "the site went away",
 }
 """What Flower's error codes of a node that gave no answer mean; the SuperLink makes them."""
 
@@ -38,11 +40,14 @@ class Deadlines:
         Clients of those asked that must be connected.
     wait : float
         Seconds to wait for them.
+    reconnect : float
+        Seconds to wait in a round for a client that went away.
     """
 
     message: float
     clients: int
     wait: float
+    reconnect: float = 0.0
 
 
 @dataclass
@@ -59,12 +64,15 @@ class _Asked:
         Whether it is itself an evaluation that should have ridden.
     sent : float
         When, by the monotonic clock.
+    lost : float, optional
+        When its site went away with it, by the monotonic clock.
     """
 
     message: Message
     rides: Message | None = None
     alone: bool = False
     sent: float = 0.0
+    lost: float | None = None
 
 
 class DeployedGrid(RidingGrid):
@@ -113,6 +121,7 @@ class DeployedGrid(RidingGrid):
         self._riders: tuple[frozenset[int], RecordDict] | None = None
         self._evaluations: dict[int, Message] = {}
         self._trained: dict[int, int] = {}
+        self._gone: list[_Asked] = []
 
     def get_node_ids(self) -> list[int]:
         """Return our node ids, ascending, whether or not they are connected."""
@@ -153,15 +162,17 @@ class DeployedGrid(RidingGrid):
         waiting = self._push(work, seconds)
         replies: list[Message] = []
         deadline = time.monotonic() + seconds + SLACK
-        while waiting and time.monotonic() < deadline:
-            for answer in self._grid.pull_messages(list(waiting)):
+        while (waiting or self._gone) and time.monotonic() < deadline:
+            for answer in self._grid.pull_messages(list(waiting)) if waiting else ():
                 asked = waiting.pop(answer.metadata.reply_to_message_id, None)
                 if asked is not None:
                     replies += self._received(asked, answer)
-            if waiting:
+            waiting |= self._again(deadline - time.monotonic() - SLACK)
+            if waiting or self._gone:
                 time.sleep(POLL_SECONDS)
-        for asked in waiting.values():
+        for asked in [*waiting.values(), *self._gone]:
             self._lose(asked, f"no answer within {seconds:g} s")
+        self._gone = []
         return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
 
     def _with_riders(self, messages: list[Message]) -> list[_Asked]:
@@ -232,6 +243,24 @@ class DeployedGrid(RidingGrid):
                 self._lose(asked, "the message could not be sent")
         return waiting
 
+    def _again(self, seconds: float) -> dict[str, _Asked]:
+        """Send once more to those that went away and are back; gives up those that stay away."""
+        if not self._gone:
+            return {}
+        self._sites.refresh()
+        gone, self._gone = self._gone, []
+        back = []
+        for asked in gone:
+            if self._sites.node(asked.message.metadata.dst_node_id) is not None:
+                back.append(asked)
+            elif time.monotonic() - (asked.lost or 0.0) > self._deadlines.reconnect:
+                self._lose(
+                    asked, f"the site went away and did not come back within {self._deadlines.reconnect:g} s"
+                )
+            else:
+                self._gone.append(asked)
+        return self._push(back, max(1.0, seconds)) if back else {}
+
     def _received(self, asked: _Asked, answer: Message) -> list[Message]:
         """Take one answer; returns it as if it came from our node id, or nothing if it belongs elsewhere."""
         message = asked.message
@@ -239,6 +268,11 @@ class DeployedGrid(RidingGrid):
         self.seconds[node] = time.monotonic() - asked.sent
         if answer.has_error():
             error: Error = answer.error
+            if error.code == GONE and asked.lost is None and self._deadlines.reconnect:
+                self._say(f"{self._sites.name(node)} went away; waiting for it")
+                asked.lost = time.monotonic()
+                self._gone.append(asked)
+                return []
             if error.code in _LOST:
                 self._lose(asked, _LOST[error.code])
                 return []

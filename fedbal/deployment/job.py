@@ -17,6 +17,9 @@ from fedbal.scenario import Scenario
 JOBS = "FEDBAL_JOBS"
 """Environment variable with the folder of the jobs."""
 
+SAID = "fedbal: "
+"""What the lines begin with that a run prints for ``fedbal status``."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -115,16 +118,16 @@ class EventLog(Silent):
     def round_finished(self, row: Mapping[str, Any]) -> None:
         """Write a round's row."""
         self._write({"event": "round", "row": row})
-        print(to_json({"round": row["round"], "test": row["test"], "replied": row["replied"]}), flush=True)
 
     def note(self, message: str) -> None:
         """Write a note."""
         self._write({"event": "note", "text": message})
-        print(message, flush=True)
 
     def _write(self, event: Mapping[str, Any]) -> None:
+        line = to_json({"time": time.time(), **event})
         with self._path.open("a", encoding="utf-8") as handle:
-            handle.write(to_json({"time": time.time(), **event}) + "\n")
+            handle.write(line + "\n")
+        print(f"{SAID}{line}", flush=True)
 
 
 class Events:

@@ -77,14 +77,22 @@ def parity(
     """
     require_deployable(scenario)
     alike = one_by_one(scenario)
-    alone = alike.model_copy(update={"runtime": alike.runtime.model_copy(update={"backend": "inprocess"})})
-    simulated: dict[int, Arrays] = {}
-    simulation.run(
-        alone, folder / "simulated", after_round=lambda number, arrays: _keep(simulated, number, arrays)
-    )
+    simulated = simulate(alike, folder / "simulated")
     with Signals() as signals:
         job, _ = deployment.run(alike, folder / "deployed", observer or Silent(), signals)
     return compared(simulated, job)
+
+
+def simulate(scenario: Scenario, out: Path) -> dict[int, Arrays]:
+    """Simulate a scenario in this process into a new directory; returns the global model after each round."""
+    runtime = scenario.runtime.model_copy(update={"backend": "inprocess"})
+    models: dict[int, Arrays] = {}
+
+    def keep(number: int, arrays: Arrays) -> None:
+        models[number] = {name: value.copy() for name, value in arrays.items()}
+
+    simulation.run(scenario.model_copy(update={"runtime": runtime}), out, after_round=keep)
+    return models
 
 
 def compared(simulated: dict[int, Arrays], job: JobFolder) -> list[RoundParity]:
@@ -105,10 +113,6 @@ def alone(scenario: Scenario, sites: int, observer: Observer | None = None) -> l
 def largest(rounds: Sequence[RoundParity]) -> float:
     """Return the largest difference over the rounds; NaN if one has none."""
     return float(np.max([one.difference for one in rounds]))
-
-
-def _keep(kept: dict[int, Arrays], number: int, arrays: Arrays) -> None:
-    kept[number] = {name: value.copy() for name, value in arrays.items()}
 
 
 def _round(number: int, one: Arrays, other: Arrays) -> RoundParity:
