@@ -15,6 +15,7 @@ from fedbal import (
     cli_contribution,
     cli_deploy,
     cli_doctor,
+    cli_manifest,
     cli_provision,
     cli_tools,
 )
@@ -270,6 +271,7 @@ cli_calibrate.register(app)
 cli_contribution.register(app)
 cli_tools.register(app)
 cli_deploy.register(app)
+cli_manifest.register(app)
 cli_provision.register(app)
 cli_doctor.register(app)
 

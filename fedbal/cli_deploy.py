@@ -1,9 +1,10 @@
-"""``fedbal server``, ``fedbal client``: a scenario on real machines."""
+"""``fedbal server``, ``client``, ``status`` and ``parity``: a scenario on real machines."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fedbal.deployment.parity import RoundParity
     from fedbal.deployment.site import SiteCommand
     from fedbal.deployment.superlink import Listening
+    from fedbal.scenario import Scenario
 
 ScenarioArgument = Annotated[str, typer.Argument(metavar="SCENARIO", show_default=False)]
 SetOption = Annotated[
@@ -32,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(server)
     app.command()(client)
     app.command()(parity)
+    app.command()(status)
 
 
 def server(
@@ -70,6 +73,16 @@ def server(
     force: Annotated[
         bool, typer.Option("--force", help="Allow --insecure beyond this machine.", show_default=False)
     ] = False,
+    demo: Annotated[
+        int | None,
+        typer.Option(
+            "--demo",
+            metavar="N",
+            min=1,
+            max=32,
+            help="Start N sites here too, kill and revive one, compare with the simulation.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print one final line only.")] = False,
 ) -> None:
     """Coordinate a scenario on sites that connect, and leave a run directory.
@@ -81,6 +94,7 @@ def server(
     --------
         fedbal server quickstart --clients 3 --insecure
         fedbal server my.yaml --host 0.0.0.0 --tls secrets --state state --clients 3 --wait 1h
+        fedbal server quickstart --demo 3
     """
     from fedbal import durations
     from fedbal.cli_run import print_result
@@ -89,6 +103,13 @@ def server(
     from fedbal.results import default_directory
     from fedbal.scenario import load
 
+    if demo is not None:
+        if insecure or tls is not None or state is not None or clients is not None:
+            raise UsageError(
+                "--demo makes its own keys, state and sites: leave out --insecure, --tls, --state, --clients."
+            )
+        _demo(with_clients(load(scenario, changes or ()), demo), demo, out, quiet=quiet)
+        return
     try:
         seconds = durations.parse(wait)
     except ValueError as error:
@@ -142,21 +163,47 @@ def client(
         Path | None,
         typer.Option("--state", metavar="DIR", help="Logs and client state; default ~/.fedbal/<name>."),
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="HASH",
+            help="Agree to the manifest with this hash (`fedbal manifest`), or to any. Repeatable.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="NAME=yes|no",
+            help="Keep an item of the manifest here, or let class counts below 10 leave (small-counts=yes). "
+            "Repeatable.",
+        ),
+    ] = None,
     insecure: InsecureOption = False,
 ) -> None:
     """Be a site: connect to a coordinator, train on the data of this machine, reconnect for ever.
 
-    Ctrl-C or SIGTERM stops it. Nothing but what the run's rule declares leaves this machine; the code that runs is
-    the installed fedbal.
+    Ctrl-C or SIGTERM stops it. Before the first answer it shows what the run would send from here and asks once;
+    without a terminal it takes --accept. If that changes later, the site stops with exit code 3. What left is in
+    sent.jsonl of its state folder. The code that runs is the installed fedbal.
 
     Examples
     --------
         fedbal client --server 127.0.0.1:8000 --insecure --name site-1
         fedbal client --server coordinator.local:8000 --ca ca.crt --key site-7 --data /data/pictures
     """
+    from fedbal.deployment.allow import Allowed
+    from fedbal.deployment.consent import require_hashes
     from fedbal.deployment.site import Site
 
-    command = _site(server, ca, key, data, name, partition, device, state, insecure=insecure)
+    allowed = tuple(allow or ())
+    Allowed.parse(allowed)
+    command = replace(
+        _site(server, ca, key, data, name, partition, device, state, insecure=insecure),
+        accept=require_hashes(accept or ()),
+        allow=allowed,
+    )
     say(f"{command.name}: connecting to {command.server}; logs and state in {command.state}")
     Site(command, lambda text: say(f"{command.name}: {text}")).run()
 
@@ -191,6 +238,63 @@ def parity(
     ]
     table(["round", "model", "largest difference"], rows)
     if not print_parity(compared):
+        raise typer.Exit(1)
+
+
+def status(
+    server: Annotated[
+        str, typer.Option("--server", metavar="H:P", help="The coordinator.", show_default=False)
+    ],
+    tls: Annotated[
+        Path | None,
+        typer.Option("--tls", metavar="DIR", help="What `fedbal provision` made; on the coordinator."),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", metavar="FILE", help="Certificate of the authority, instead of --tls."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a coordinator is doing: its run, the latest rounds, its sites and who is missing.
+
+    Without --tls and --ca the connection is not encrypted, which a coordinator accepts with --insecure only.
+
+    Examples
+    --------
+        fedbal status --server 127.0.0.1:8000 --tls secrets
+        fedbal status --server coordinator.local:8000 --ca ca.crt --json
+    """
+    import json
+
+    from fedbal.deployment import address
+    from fedbal.deployment.status import print_status, read_status
+
+    address.parse(server)
+    if tls is not None and ca is not None:
+        raise UsageError("--tls and --ca say the same; give one of them.")
+    authority = ca if tls is None else tls / "ca.crt"
+    if authority is not None and not authority.is_file():
+        raise UsageError(f"there is no certificate {authority}.")
+    found = read_status(server, None if authority is None else authority.absolute())
+    if as_json:
+        say(json.dumps(found, indent=2))
+    else:
+        print_status(found)
+
+
+def _demo(scenario: Scenario, sites: int, out: Path | None, *, quiet: bool) -> None:
+    from fedbal.cli_run import print_result
+    from fedbal.progress import watcher
+    from fedbal.results import default_directory
+
+    directory = out or default_directory(f"{scenario.name}-demo")
+    with watcher(quiet=quiet) as observer:
+        from fedbal.deployment.demo import demo
+
+        tell = (lambda text: None) if quiet else observer.note
+        summary, rounds = demo(scenario, sites, directory, observer, tell)
+    print_result(summary, directory, quiet=quiet)
+    if not print_parity(rounds):
         raise typer.Exit(1)
 
 

@@ -88,7 +88,8 @@ class Loopback:
             *(sys.executable, "-m", "fedbal", "client", "--server", self.address),
             *("--ca", str(self._folder / "secrets" / "ca.crt"), "--key", str(key), "--name", name),
             *("--partition", str(self._names.index(name)), "--state", str(self._folder / name)),
-            *("--device", "cpu"),
+            # Both ends are the same person's.
+            *("--device", "cpu", "--accept", "any", "--allow", "small-counts=yes"),
         ]
         env = environment(self._folder / "home")
         self._sites[name] = Child(command, env, self._folder / f"{name}.log")

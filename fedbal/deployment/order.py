@@ -101,7 +101,7 @@ class Report:
     samples, validation, test : int
         Its rows to train, validate and be reported on.
     counts : tuple of int, optional
-        Training rows of each class, if the site allows that they be told.
+        Training rows of each class, if the site allows that they be told; None for one too small to be.
     versions : dict
         Of Python and the packages that matter.
     """
@@ -117,7 +117,7 @@ class Report:
     samples: int = 0
     validation: int = 0
     test: int = 0
-    counts: tuple[int, ...] | None = None
+    counts: tuple[int | None, ...] | None = None
     versions: Mapping[str, str] | None = None
 
     def record(self) -> ConfigRecord:
@@ -140,10 +140,13 @@ class Report:
                 "classes": tuple(str(name) for name in values.get("classes", ())),
                 "features": tuple(str(name) for name in values.get("features", ())),
                 "shape": tuple(int(size) for size in values.get("shape", ())),
-                "counts": None if counts is None else tuple(int(count) for count in counts),
+                "counts": None
+                if counts is None
+                else tuple(None if one is None else int(one) for one in counts),
             }
         )
-        numbers = (report.samples, report.validation, report.test, *(report.counts or ()))
+        told = [one for one in report.counts or () if one is not None]
+        numbers = (report.samples, report.validation, report.test, *told)
         if not report.name or any(not isinstance(one, int) or one < 0 for one in numbers):
             raise ValueError("a name and whole numbers >= 0 are needed")
         return report

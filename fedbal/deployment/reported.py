@@ -87,7 +87,8 @@ def reported_federation(reports: Mapping[str, Report], scenario: Scenario) -> Re
     first = reports[names[0]]
     known = _here(scenario)
     told = [reports[name].counts for name in names]
-    counts = np.array(told, np.int64) if all(one is not None for one in told) else None
+    # What a site keeps because it is small counts as nothing: groups and tables know at least so many rows.
+    counts = np.array([[count or 0 for count in one or ()] for one in told], np.int64) if all(told) else None
     sizes = np.array(
         [[reports[name].samples, reports[name].validation, reports[name].test] for name in names], np.int64
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedbal.deployment import guard, wire
+from fedbal.deployment.consent import Asking, Consent
 from fedbal.deployment.processes import Child, environment, free_port
 from fedbal.deployment.superlink import last_lines
 from fedbal.interrupts import Signals, StopRequested
@@ -56,6 +57,10 @@ class SiteCommand:
         Client of the scenario's partition that it plays without them; -1: the coordinator chooses.
     device : str
         auto, cpu, cuda or cuda:N.
+    accept : tuple of str
+        Hashes of manifests that the site agrees to, or any.
+    allow : tuple of str
+        What may leave it, ``NAME=yes|no``.
     """
 
     server: str
@@ -66,6 +71,8 @@ class SiteCommand:
     data: Path | None = None
     partition: int = -1
     device: str = "auto"
+    accept: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
 
     def supernode(self, port: int) -> list[str]:
         """Return the command of the SuperNode, whose helpers meet on a local port."""
@@ -83,6 +90,8 @@ class SiteCommand:
         command = [
             *(sys.executable, "-m", "fedbal.deployment.worker", "--socket", str(descriptor)),
             *("--name", self.name, "--state", str(self.state / "runs"), "--device", self.device),
+            *(f"--accept={one}" for one in self.accept),
+            *(f"--allow={one}" for one in self.allow),
         ]
         if self.data is not None:
             return [*command, "--data", str(self.data)]
@@ -131,10 +140,12 @@ class Site:
                 path.chmod(0o600)
                 listening.listen(BACKLOG)
                 listening.set_inheritable(True)
+                asking = Asking(Consent(command.state, command.accept), self._say)
                 kept += self._processes(listening, path)
                 with contextlib.suppress(StopRequested):
                     while True:
                         signals.check()
+                        asking.step()
                         for one in kept:
                             self._keep(one)
                         time.sleep(POLL)

@@ -18,7 +18,9 @@ from flwr.app import Error, RecordDict
 
 from fedbal.backend import cuda_is_there
 from fedbal.deployment import wire
+from fedbal.deployment.allow import Allowed
 from fedbal.deployment.bundle import SCENARIO
+from fedbal.deployment.gate import Gate, Terms
 from fedbal.deployment.hand_over import CLIENT_CRASHED, CLIENT_RAISED
 from fedbal.deployment.seat import RunSeat, SiteOptions
 from fedbal.deployment.states import forget_old
@@ -38,11 +40,14 @@ class Worker:
     ----------
     options : SiteOptions
         What the site was told.
+    terms : Terms
+        What it agrees to send.
     """
 
-    def __init__(self, options: SiteOptions) -> None:
+    def __init__(self, options: SiteOptions, terms: Terms) -> None:
         self._options = options
-        self._seats: OrderedDict[str, RunSeat] = OrderedDict()
+        self._terms = terms
+        self._seats: OrderedDict[str, Gate] = OrderedDict()
 
     def serve(self, listening: socket.socket) -> None:
         """Answer whoever connects, for ever."""
@@ -76,12 +81,13 @@ class Worker:
         except Exception as error:
             return Error(CLIENT_RAISED, f"{type(error).__name__}: {error}")
 
-    def _seat(self, path: Path) -> RunSeat:
+    def _seat(self, path: Path) -> Gate:
         key = path.read_text(encoding="utf-8")
         if key not in self._seats:
             while len(self._seats) >= KEPT:
                 self._seats.popitem(last=False)
-            self._seats[key] = RunSeat(load(path), self._options)
+            scenario = load(path)
+            self._seats[key] = Gate(scenario, self._terms, RunSeat(scenario, self._options))
         self._seats.move_to_end(key)
         return self._seats[key]
 
@@ -102,11 +108,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--partition", type=int, default=-1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--accept", action="append", default=[])
+    parser.add_argument("--allow", action="append", default=[])
     given = parser.parse_args()
     options = SiteOptions(given.name, given.state, given.data, given.partition, _device(given.device))
+    terms = Terms(given.name, given.state.parent, given.accept, Allowed.parse(given.allow))
     forget_old(given.state)
     with socket.socket(fileno=given.socket) as listening:
-        Worker(options).serve(listening)
+        Worker(options, terms).serve(listening)
 
 
 if __name__ == "__main__":
