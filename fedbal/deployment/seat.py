@@ -98,6 +98,7 @@ class RunSeat:
                 classes=seat.classes,
                 features=seat.features,
                 shape=seat.shape,
+                dtype=str(federation.dataset.x.dtype),
                 samples=int(federation.train.sizes[0]),
                 validation=int(federation.validation.sizes[0]),
                 test=int(federation.client_test.sizes[0]),

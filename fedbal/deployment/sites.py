@@ -58,7 +58,9 @@ class Sites:
     def reports(self) -> dict[str, Report]:
         """What the connected sites that can take part said, by name."""
         return {
-            name: self._reports[real] for name, real in sorted(self._real.items()) if real in self._present
+            name: self._reports[real]
+            for name, real in sorted(self._real.items())
+            if real in self._present and real in self._reports
         }
 
     @property
