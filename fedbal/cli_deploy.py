@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedbal.errors import UsageError
+from fedbal.errors import RunError, UsageError
 from fedbal.terminal import number, say, table
 
 if TYPE_CHECKING:
@@ -180,13 +180,21 @@ def client(
             "Repeatable.",
         ),
     ] = None,
+    component: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--component",
+            metavar="MODULE:CLASS",
+            help="Code that is not fedbal's, installed here, and that a scenario may name; or any. Repeatable.",
+        ),
+    ] = None,
     insecure: InsecureOption = False,
 ) -> None:
     """Be a site: connect to a coordinator, train on the data of this machine, reconnect for ever.
 
     Ctrl-C or SIGTERM stops it. Before the first answer it shows what the run would send from here and asks once;
     without a terminal it takes --accept. If that changes later, the site stops with exit code 3. What left is in
-    sent.jsonl of its state folder. The code that runs is the installed fedbal.
+    sent.jsonl of its state folder. The code that runs is the installed fedbal, and what --component names.
 
     Examples
     --------
@@ -203,9 +211,25 @@ def client(
         _site(server, ca, key, data, name, partition, device, state, insecure=insecure),
         accept=require_hashes(accept or ()),
         allow=allowed,
+        components=tuple(component or ()),
     )
+    _check_device(command)
     say(f"{command.name}: connecting to {command.server}; logs and state in {command.state}")
     Site(command, lambda text: say(f"{command.name}: {text}")).run()
+
+
+def _check_device(command: SiteCommand) -> None:
+    """Say what the quick checks of ``fedbal doctor`` find; stop if the machine cannot be a site."""
+    from fedbal.deployment.checks import Status
+    from fedbal.deployment.doctor import Subject, examine
+
+    found = list(examine(Subject(key=command.key, state=command.state, train=False)))
+    for check in found:
+        if check.status is Status.warn:
+            say(f"{command.name}: {check.name}: {check.found}; {check.fix}")
+    failed = [f"{check.name}: {check.found}; {check.fix}" for check in found if check.status is Status.fail]
+    if failed:
+        raise RunError(f"this machine cannot be a site: {' '.join(failed)} `fedbal doctor` says more.")
 
 
 def parity(

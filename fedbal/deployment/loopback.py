@@ -89,7 +89,7 @@ class Loopback:
             *("--ca", str(self._folder / "secrets" / "ca.crt"), "--key", str(key), "--name", name),
             *("--partition", str(self._names.index(name)), "--state", str(self._folder / name)),
             # Both ends are the same person's.
-            *("--device", "cpu", "--accept", "any", "--allow", "small-counts=yes"),
+            *("--device", "cpu", "--accept", "any", "--allow", "small-counts=yes", "--component", "any"),
         ]
         env = environment(self._folder / "home")
         self._sites[name] = Child(command, env, self._folder / f"{name}.log")

@@ -38,6 +38,8 @@ class SiteOptions:
         Which one; -1: the coordinator chooses.
     device : str
         Where it trains: cpu, cuda or cuda:N.
+    components : tuple of str
+        Code beside fedbal's own that a scenario may name.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SiteOptions:
     data: Path | None = None
     partition: int = -1
     device: str = "cpu"
+    components: tuple[str, ...] = ()
 
 
 class RunSeat:

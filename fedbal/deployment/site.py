@@ -61,6 +61,8 @@ class SiteCommand:
         Hashes of manifests that the site agrees to, or any.
     allow : tuple of str
         What may leave it, ``NAME=yes|no``.
+    components : tuple of str
+        Code beside fedbal's own that a scenario may name.
     """
 
     server: str
@@ -73,6 +75,7 @@ class SiteCommand:
     device: str = "auto"
     accept: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
 
     def supernode(self, port: int) -> list[str]:
         """Return the command of the SuperNode, whose helpers meet on a local port."""
@@ -92,6 +95,7 @@ class SiteCommand:
             *("--name", self.name, "--state", str(self.state / "runs"), "--device", self.device),
             *(f"--accept={one}" for one in self.accept),
             *(f"--allow={one}" for one in self.allow),
+            *(f"--component={one}" for one in self.components),
         ]
         if self.data is not None:
             return [*command, "--data", str(self.data)]

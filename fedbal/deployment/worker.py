@@ -12,7 +12,9 @@ import os
 import socket
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Error, RecordDict
 
@@ -22,8 +24,10 @@ from fedbal.deployment.allow import Allowed
 from fedbal.deployment.bundle import SCENARIO
 from fedbal.deployment.gate import Gate, Terms
 from fedbal.deployment.hand_over import CLIENT_CRASHED, CLIENT_RAISED
+from fedbal.deployment.named_code import require_named
 from fedbal.deployment.seat import RunSeat, SiteOptions
 from fedbal.deployment.states import forget_old
+from fedbal.protocol import num_bytes
 from fedbal.records import from_bytes, to_bytes
 from fedbal.scenario import load
 
@@ -66,6 +70,7 @@ class Worker:
         timer.start()
         try:
             answer = self._answer(str(head["kind"]), str(head["group"]), Path(head["folder"]), body)
+            _tell(head, answer)
             if isinstance(answer, Error):
                 wire.send(connection, {"code": answer.code, "error": answer.reason or "no reason given"})
             else:
@@ -87,9 +92,20 @@ class Worker:
             while len(self._seats) >= KEPT:
                 self._seats.popitem(last=False)
             scenario = load(path)
+            require_named(scenario, self._options.components)
             self._seats[key] = Gate(scenario, self._terms, RunSeat(scenario, self._options))
         self._seats.move_to_end(key)
         return self._seats[key]
+
+
+def _tell(head: Mapping[str, Any], answer: RecordDict | Error) -> None:
+    """Say in one line what was answered; the supervisor's output is ours."""
+    kind, group = head["kind"], head["group"]
+    where = f"round {group}, {kind}" if group not in ("", "0") else str(kind)
+    if isinstance(answer, Error):
+        print(f"{where}: {answer.reason}", flush=True)
+    else:
+        print(f"{where}: sent {num_bytes(answer)} bytes", flush=True)
 
 
 def _device(wanted: str) -> str:
@@ -110,8 +126,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--accept", action="append", default=[])
     parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--component", action="append", default=[])
     given = parser.parse_args()
-    options = SiteOptions(given.name, given.state, given.data, given.partition, _device(given.device))
+    options = SiteOptions(
+        *(given.name, given.state, given.data, given.partition, _device(given.device)), tuple(given.component)
+    )
     terms = Terms(given.name, given.state.parent, given.accept, Allowed.parse(given.allow))
     forget_old(given.state)
     with socket.socket(fileno=given.socket) as listening:
