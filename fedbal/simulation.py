@@ -13,11 +13,12 @@ from fedbal.data.federation import Federation
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
 from fedbal.engine import recorded
+from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
 from fedbal.journal import AfterRound
 from fedbal.observer import Observer, Silent
-from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, default_directory, require_empty
+from fedbal.results import SCENARIO, SITES, STATES, RunDirectory, RunReader, default_directory, require_empty
 from fedbal.scenario import Scenario, load
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
     if summary is not None:
         (observer or Silent()).note(f"{directory} is complete; there is nothing to resume.")
         return RunResult(directory, summary)
+    if (directory / SITES).exists():
+        raise UsageError(
+            f"{directory} is a run on real devices; go on with the `fedbal server` command that began it and its "
+            "--state."
+        )
     return _execute(load(directory / SCENARIO), directory, reader.fingerprints, observer or Silent())
 
 
