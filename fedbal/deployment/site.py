@@ -26,6 +26,8 @@ SOUND = 60.0
 LOG_LIMIT = 10_000_000
 """Bytes after which a log is begun anew when its process starts; the one before stays."""
 BACKLOG = 8
+REASONS = 60
+"""Lines in which a SuperNode says why it ends; shutting down it writes more."""
 
 _HINTS = {
     "Failed to activate SuperNode": "the coordinator does not know this key, or has not given up the connection "
@@ -196,7 +198,7 @@ class Site:
     def _why(self, one: _Kept) -> str:
         if one.log is None:
             return ""
-        text = last_lines(one.log, one.position, 6)
+        text = last_lines(one.log, one.position, REASONS)
         hint = next((hint for mark, hint in _HINTS.items() if mark.lower() in text.lower()), None)
         return f": {hint}" if hint else f"; see {one.log}"
 

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,8 @@ def start(listening: Listening, state: Path) -> tuple[Child, Connection]:
     """
     authority = None if listening.tls is None else (listening.tls / "ca.crt").resolve()
     connection = Connection(listening.local, state / "flower-cli", authority)
+    if listening.tls is not None:
+        _require_valid(listening.tls)
     _require_free(listening)
     connection.write()
     home, log = state / "flower", state / "superlink.log"
@@ -211,6 +214,22 @@ def start(listening: Listening, state: Path) -> tuple[Child, Connection]:
         child.stop()
         raise
     return child, connection
+
+
+def _require_valid(tls: Path) -> None:
+    from fedbal.deployment.provision import SERVER, read_certificate
+
+    certificate, now = read_certificate(tls / SERVER, tls), datetime.now(UTC)
+    if certificate.not_valid_after_utc <= now:
+        raise RunError(
+            f"the certificate {tls / SERVER} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}, and no site "
+            f"would connect; `fedbal provision renew {tls}` makes another."
+        )
+    if certificate.not_valid_before_utc > now:
+        raise RunError(
+            f"the certificate {tls / SERVER} begins on {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and this "
+            "machine's clock is before that; set the clock."
+        )
 
 
 def _require_free(listening: Listening) -> None:
