@@ -222,13 +222,13 @@ def _require_valid(tls: Path) -> None:
     certificate, now = read_certificate(tls / SERVER, tls), datetime.now(UTC)
     if certificate.not_valid_after_utc <= now:
         raise RunError(
-            f"the certificate {tls / SERVER} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}, and no site "
-            f"would connect; `fedbal provision renew {tls}` makes another."
+            f"the certificate {tls / SERVER} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}, and no "
+            f"site would connect; `fedbal provision renew {tls}` makes another."
         )
     if certificate.not_valid_before_utc > now:
         raise RunError(
-            f"the certificate {tls / SERVER} begins on {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and this "
-            "machine's clock is before that; set the clock."
+            f"the certificate {tls / SERVER} begins on {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and "
+            "this machine's clock is before that; set the clock."
         )
 
 
