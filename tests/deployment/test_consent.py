@@ -14,13 +14,16 @@ from fedbal import protocol
 from fedbal.cli import app
 from fedbal.deployment import consent, items
 from fedbal.deployment.allow import Allowed
+from fedbal.deployment.bundle import SCENARIO, write_bundle
 from fedbal.deployment.consent import Asking, Consent, NotAgreed, Offer, require_hashes
 from fedbal.deployment.gate import Gate, Terms
 from fedbal.deployment.manifest import Manifest, changes
 from fedbal.deployment.order import EVALUATION, JOIN, ORDER, REPORT, Order, Report, Seat
 from fedbal.deployment.sent import SENT, SentLog
+from fedbal.deployment.server import with_clients
 from fedbal.errors import RunError, UsageError
 from fedbal.protocol import to_record
+from fedbal.scenario import load, one_by_one
 from strategies import STRATEGIES
 from tests.scenarios import blobs, digits
 
@@ -87,6 +90,14 @@ def test_the_command_prints_manifest_and_hash():
     plain = CliRunner().invoke(app, ["manifest", "quickstart", "--clients", "3"])
     assert found["hash"] in plain.stdout
     assert "could not live with secure aggregation" in plain.stdout
+
+
+def test_coordinator_and_site_come_to_the_same_hash(tmp_path):
+    chosen = one_by_one(with_clients(load("quickstart"), 3))
+    write_bundle(chosen, tmp_path)
+    (bundled,) = tmp_path.rglob(SCENARIO)
+    done = CliRunner().invoke(app, ["manifest", "quickstart", "--clients", "3"])
+    assert Manifest.of(load(bundled)).hash in done.stdout
 
 
 def test_what_may_be_allowed():
