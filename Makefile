@@ -1,5 +1,6 @@
 # make demo   install what is missing, then run the quickstart scenario
 # make test   install what is missing, then lint, format check, types, tests with coverage
+# make test-deploy  faults of deployments with real processes; about 20 minutes
 # make docs   install what is missing, then build the documentation into build/docs
 # make bench  install the engines of the benchmark into .venv-bench, then measure: two cores, within 20 minutes
 # make venv   only install
@@ -19,7 +20,7 @@ export FLWR_TELEMETRY_ENABLED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help demo test docs bench venv
+.PHONY: help demo test test-deploy docs bench venv
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +34,9 @@ test: venv
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest --cov
+
+test-deploy: venv
+	$(BIN)/python -m pytest -m "deploy or not deploy" tests/deployment/test_faults.py tests/deployment/test_faults_slow.py
 
 docs: venv
 	$(BIN)/python -m mkdocs build --strict

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from flwr.app import ConfigRecord, MetricRecord, RecordDict
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,11 +17,15 @@ from clients.losses import class_prior
 from clients.normalised import normalised_steps
 from clients.optimizers import Optimizer
 from clients.proximal import Proximal
-from clients.records import encode
+from clients.records import encode, to_host
 from clients.schedules import scheduled
 from clients.trainer import Trainer
 from clients.whole import inexactness, mean_loss
-from fedbal import protocol
+from fedbal import codec, protocol
+from fedbal.protocol import to_arrays, to_record
+
+CODEC_ERROR = "codec-error"
+"""Record of a client's state: what its codec has lost so far, for its next update."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class TrainReply:
         Further array records, by name.
     extras : dict
         Numbers that the update or the rule asks for, by name.
+    encoded : Encoded, optional
+        The model as it travels, if it does not as it is; ``tensors`` is then what the server makes of it.
     """
 
     tensors: Tensors
@@ -82,6 +89,12 @@ class TrainReply:
     server_round: int
     records: dict[str, Tensors] = field(default_factory=dict)
     extras: dict[str, list[float]] = field(default_factory=dict)
+    encoded: codec.Encoded | None = None
+
+    @property
+    def config(self) -> ConfigRecord:
+        """The reply's record that says how to read it."""
+        return (self.encoded or codec.Encoded(protocol.FP32, {}, [])).config(self.server_round)
 
 
 def prepare(
@@ -161,27 +174,43 @@ def finish(trainer: Trainer, job: TrainJob, trained: Tensors, loss: float) -> Tr
     records = update.records(local, trained)
     extras = {name: list(values) for name, values in update.after(local, trained).items()}
     extras.update(requested(local, trainer, trained))
+    outgoing = update.outgoing(local, trained)
+    encoded = None if trainer.codec == protocol.FP32 else shortened(trainer.codec, local, outgoing)
+    if encoded is not None:
+        received = to_host(local.received)
+        sent = codec.decode(encoded.codec, received, encoded.arrays, encoded.scales)
+        outgoing = {name: torch.from_numpy(value) for name, value in sent.items()}
     return TrainReply(
-        tensors=update.outgoing(local, trained),
+        tensors=outgoing,
         num_examples=len(local.data.train),
         loss=loss,
         server_round=local.round,
         records=dict(records),
         extras=extras,
+        encoded=encoded,
     )
+
+
+def shortened(name: str, local: LocalRound, outgoing: Tensors) -> codec.Encoded:
+    """Return a model as it travels; keeps in the client's state what that loses."""
+    kept = to_arrays(local.state.array_records.get(CODEC_ERROR, ArrayRecord()))
+    encoded, error = codec.encode(name, to_host(local.received), to_host(outgoing), kept)
+    if name == protocol.INT8:
+        local.state[CODEC_ERROR] = to_record(error)
+    return encoded
 
 
 def to_content(reply: TrainReply) -> RecordDict:
     """Return the content of the reply message."""
     content = RecordDict(
         {
-            protocol.ARRAYS: encode(reply.tensors),
+            protocol.ARRAYS: encode(reply.tensors)
+            if reply.encoded is None
+            else to_record(reply.encoded.arrays),
             protocol.METRICS: MetricRecord(
                 {protocol.NUM_EXAMPLES: reply.num_examples, protocol.TRAIN_LOSS: reply.loss}
             ),
-            protocol.REPLY: ConfigRecord(
-                {protocol.BASE_VERSION: reply.server_round, protocol.CODEC: protocol.FP32}
-            ),
+            protocol.REPLY: reply.config,
         }
     )
     for name, tensors in reply.records.items():

@@ -22,7 +22,7 @@ from clients.training import LocalPlan, StepOptions
 from fedbal.measures import measures_for
 from fedbal.measures.base import Measures
 from fedbal.measures.names import TaskName
-from fedbal.protocol import to_arrays
+from fedbal.protocol import FP32, to_arrays
 
 if TYPE_CHECKING:
     from clients.recorded import Recorder
@@ -56,6 +56,8 @@ class Trainer:
         Imputation and scaling of every client's rows.
     task : {"classification", "segmentation"}
         What the labels are.
+    codec : {"fp32", "fp16", "int8"}
+        How a trained model travels, see :mod:`fedbal.codec`.
     """
 
     model: nn.Module
@@ -69,6 +71,7 @@ class Trainer:
     options: StepOptions = field(default_factory=StepOptions)
     preprocess: Preprocess | None = None
     task: TaskName = "classification"
+    codec: str = FP32
 
     @property
     def measures(self) -> Measures[Any]:

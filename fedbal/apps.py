@@ -18,16 +18,14 @@ from fedbal.backend import choose_device
 from fedbal.data.federation import load_federation
 from fedbal.determinism import pin
 from fedbal.driver import drive
-from fedbal.engine import one_by_one
 from fedbal.errors import UsageError
 from fedbal.grid.named import NamedGrid, discover
 from fedbal.interrupts import Signals
 from fedbal.progress import Lines
 from fedbal.protocol import STATISTICS
 from fedbal.reference import pools_clients
-from fedbal.results import RunDirectory
-from fedbal.scenario import load
-from fedbal.simulation import default_directory
+from fedbal.results import RunDirectory, default_directory
+from fedbal.scenario import load, one_by_one
 
 server_app = ServerApp()
 client_app = ClientApp()

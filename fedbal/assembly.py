@@ -235,6 +235,7 @@ def virtual_clients(scenario: Scenario, federation: Federation, device: str) -> 
         options=StepOptions(client.clip_norm, augment, scenario.seed.training, scenario.runtime.precision),
         pretrained=None if pretrained is None else read_pretrained(**pretrained.kwargs()),
         preprocess=_preprocess(scenario, federation),
+        codec=client.codec,
     )
 
 

@@ -9,7 +9,19 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedbal import __version__, cli_calibrate, cli_compare, cli_contribution, cli_replay, cli_stats, cli_tools
+from fedbal import (
+    __version__,
+    cli_calibrate,
+    cli_compare,
+    cli_contribution,
+    cli_deploy,
+    cli_doctor,
+    cli_manifest,
+    cli_provision,
+    cli_replay,
+    cli_stats,
+    cli_tools,
+)
 from fedbal.errors import FedbalError, UsageError
 from fedbal.terminal import say, warn
 
@@ -264,6 +276,10 @@ cli_contribution.register(app)
 cli_replay.register(app)
 cli_stats.register(app)
 cli_tools.register(app)
+cli_deploy.register(app)
+cli_manifest.register(app)
+cli_provision.register(app)
+cli_doctor.register(app)
 
 
 def main() -> None:

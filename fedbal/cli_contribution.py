@@ -91,9 +91,8 @@ def contribution(
         fedbal contribution quickstart --set data.partition.clients=12 --orders 20 --json
     """
     from fedbal.contribution.compute import Options, contribution
-    from fedbal.results import to_json
+    from fedbal.results import default_directory, to_json
     from fedbal.scenario import load
-    from fedbal.simulation import default_directory
 
     loaded = load(scenario, [*(changes or ()), *([] if rounds is None else [f"rounds={rounds}"])])
     directory = out or default_directory(f"{loaded.name}-contribution")

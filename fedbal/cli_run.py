@@ -47,7 +47,15 @@ def show_run(directory: Path) -> None:
     if summary is not None:
         _print_totals(summary)
     elif reader.status == "interrupted":
-        say(f"go on with: fedbal run --resume {directory}")
+        say(_how_to_go_on(directory))
+
+
+def _how_to_go_on(directory: Path) -> str:
+    from fedbal.results import SITES
+
+    if (directory / SITES).exists():
+        return "go on with the `fedbal server` command that began it, with the same --state"
+    return f"go on with: fedbal run --resume {directory}"
 
 
 def _late_means(summary: Mapping[str, Any], columns: Columns) -> list[list[str]]:

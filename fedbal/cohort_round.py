@@ -7,7 +7,7 @@ Flower messages. The result, the rows and the byte counts are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ from flwr.serverapp.strategy import Strategy
 
 from clients.engine import LOOP
 from fedbal import protocol
+from fedbal.codec import decoded_replies
 from fedbal.errors import RunError
 from fedbal.exchange import Exchange, choose_exchange
 from fedbal.foreign import keep_valid, seeded_sampling
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.exchange import KeptCohort, train_cohort
+from fedbal.grid.riding import RidingGrid
 from fedbal.offered import OfferedGrid
 from fedbal.protocol import Arrays, to_arrays
 from fedbal.systems import Directive
@@ -56,6 +58,8 @@ class Trained:
         Valid replies of the clients that were to be recorded.
     valid : int
         Valid replies of all clients; counted where some were to be recorded.
+    missing : mapping
+        Node id to the reason why it sent nothing, where the grid knows it.
     """
 
     arrays: Arrays
@@ -68,6 +72,7 @@ class Trained:
     seconds: Mapping[int, float]
     recorded: Sequence[ClientReply] = ()
     valid: int = 0
+    missing: Mapping[int, str] = field(default_factory=dict)
 
 
 class _Asked(NamedTuple):
@@ -201,13 +206,15 @@ class CohortRound:
         server_round, arrays = asked.server_round, asked.arrays
         messages = self._messages(asked)
         replies = list(self.grid.send_and_receive(messages, timeout=self.timeout))
-        seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid) else {}
+        readable = decoded_replies(replies, messages)
         valid: list[ClientReply] = []
         if asked.recorded:
             blocks = blocks_of(sorted(asked.cohort))
-            valid = validate(replies, signature(arrays), server_round, None, blocks).replies
+            valid = validate(readable, signature(arrays), server_round, None, blocks).replies
+        seconds = dict(self.grid.seconds) if isinstance(self.grid, VirtualGrid | RidingGrid) else {}
+        missing = dict(self.grid.missing) if isinstance(self.grid, RidingGrid) else {}
         with _named(self.strategy, server_round):
-            following, metrics, report = self._aggregate(server_round, replies, arrays)
+            following, metrics, report = self._aggregate(server_round, readable, arrays)
         return Trained(
             arrays=arrays if following is None else as_model(to_arrays(following), arrays),
             metrics=_numbers(metrics),
@@ -219,6 +226,7 @@ class CohortRound:
             seconds=seconds,
             recorded=[reply for reply in valid if reply.node in asked.recorded],
             valid=len(valid),
+            missing=missing,
         )
 
     def _messages(self, asked: _Asked) -> list[Message]:

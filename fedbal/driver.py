@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,8 +23,9 @@ from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
 from fedbal.evaluation import GlobalTest
 from fedbal.grid.base import VirtualGrid
+from fedbal.grid.riding import RidingGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
-from fedbal.journal import Journal, Totals
+from fedbal.journal import AfterRound, Journal, Totals
 from fedbal.loop import RoundLoop
 from fedbal.observer import Observer
 from fedbal.preprocess import Fitted, fit
@@ -64,6 +65,7 @@ def drive(
     observer: Observer,
     *,
     resuming: bool = False,
+    after_round: AfterRound | None = None,
 ) -> dict[str, Any]:
     """Run a scenario's rounds and return the summary.
 
@@ -83,6 +85,8 @@ def drive(
         Is told of every round.
     resuming : bool
         Go on from the newest checkpoint instead of the start.
+    after_round : callable, optional
+        Is given every round and its global model.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def drive(
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
     with tracked(scenario, observer) as watching:
-        return _drive(scenario, assembly, grid, directory, signals, watching, resuming)
+        return _drive(scenario, assembly, grid, directory, signals, watching, resuming, after_round)
 
 
 def _drive(
@@ -101,6 +105,7 @@ def _drive(
     signals: Signals,
     observer: Observer,
     resuming: bool,
+    after_round: AfterRound | None,
 ) -> dict[str, Any]:
     recorder = recorder_of(scenario, assembly, directory.path)
     if recorder is not None and not resuming:
@@ -108,7 +113,8 @@ def _drive(
     start = _open(directory, scenario, assembly, resuming)
     if recorder is not None:
         recorder.cut(start.round)
-    journal = Journal(directory, observer, Totals(**start.progress), headline=assembly.test.measures.headline)
+    headline = assembly.test.measures.headline
+    journal = Journal(directory, observer, Totals(**start.progress), headline, after_round)
     observer.started(scenario, directory.path, start.round + 1)
     try:
         if not start.round:
@@ -170,6 +176,10 @@ def _loop(
     test = prepared_test(assembly, fitted)
     if isinstance(grid, VirtualGrid) and grid.scores_models and _device_is_elsewhere(assembly):
         test = replace(test, scorer=partial(grid.score, transform=test.split.transform))
+    tested: Callable[[Arrays], dict[str, Any] | None] = test
+    if isinstance(grid, RidingGrid) and not len(test.split):
+        # Devices keep their rows, and this machine may have none of its own to test on.
+        tested = _untested
     return RoundLoop(
         grid=grid,
         strategy=assembly.strategy,
@@ -177,7 +187,7 @@ def _loop(
         population=assembly.population,
         systems=assembly.systems,
         schedule=assembly.schedule,
-        test=test,
+        test=tested,
         measures=test.measures,
         journal=journal,
         signals=signals,
@@ -195,6 +205,10 @@ def prepared_test(assembly: Assembly, fitted: Fitted | None) -> GlobalTest:
         return test
     transform = fitted.of_test(assembly.federation.test_owner)
     return replace(test, split=replace(test.split, transform=transform))
+
+
+def _untested(arrays: Arrays) -> None:
+    """Return nothing: there are no test rows."""
 
 
 def _device_is_elsewhere(assembly: Assembly) -> bool:

@@ -115,12 +115,6 @@ def _costs(scenario: Scenario) -> Sequence[Cost]:
     return read_costs(runtime.costs)
 
 
-def one_by_one(scenario: Scenario) -> Scenario:
-    """Return the scenario for a grid that brings one client at a time: Flower's own, or devices."""
-    runtime = scenario.runtime.model_copy(update={"vectorize": False, "compile": False})
-    return scenario.model_copy(update={"runtime": runtime})
-
-
 def layers_of(model: nn.Module) -> Layers:
     """Return what the parameters of a model belong to."""
     holders = [module for module in model.modules() if any(True for _ in module.parameters(recurse=False))]

@@ -107,9 +107,14 @@ def evaluate_on_clients(
     group = str(server_round)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     replies = list(grid.send_and_receive(messages, timeout=timeout))
+    return read_evaluations(replies, measures), replies
+
+
+def read_evaluations(replies: Sequence[Message], measures: Measures[Any]) -> dict[int, Evaluated]:
+    """Return node id to scores, ascending, of the clients that answered an evaluation properly."""
     answered = [reply for reply in replies if not reply.has_error()]
     scored = {reply.metadata.src_node_id: measures.read(reply.content) for reply in answered}
-    return {node: score for node, score in sorted(scored.items()) if score is not None}, replies
+    return {node: score for node, score in sorted(scored.items()) if score is not None}
 
 
 def evaluation_content(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from fedbal.protocol import Arrays
 from fedbal.results import CLIENTS, ROUNDS, RunDirectory
 from fedbal.systems import Directive
 from strategies.report import RoundReport
+
+AfterRound = Callable[[int, Arrays], None]
+"""Is given a round and its global model."""
 
 CHECKPOINT_SHARE = 0.1
 """Checkpoints may take this share of the time; a run that lost some rounds repeats them with the same bytes."""
@@ -77,6 +80,8 @@ class Journal:
         Totals up to the round from which the run starts.
     headline : str
         Metric of a test by which the best round is found.
+    after_round : callable, optional
+        Is given every recorded round and its model, which it must not change.
     """
 
     def __init__(
@@ -85,12 +90,14 @@ class Journal:
         observer: Observer,
         totals: Totals,
         headline: str = "balanced_accuracy",
+        after_round: AfterRound | None = None,
     ) -> None:
         self.directory = directory
         self._headline = headline
         self.totals = totals
         self.latest: Snapshot | None = None
         self._observer = observer
+        self._after_round = after_round
         self._saved = time.perf_counter()
         self._cost = 0.0
 
@@ -121,6 +128,8 @@ class Journal:
         offsets = self.directory.offsets()
         self.latest = Snapshot(row["round"], arrays, strategy, clients_state, offsets, dict(vars(totals)))
         self._save_if_due()
+        if self._after_round is not None:
+            self._after_round(self.latest.round, arrays)
         self._observer.round_finished(row)
         return self.latest
 
@@ -155,10 +164,12 @@ def client_rows(
     scores: Mapping[int, ClientResult],
     seconds: Mapping[int, float],
     metric: str = "accuracy",
+    missing: Mapping[int, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row for each client of the cohort: what it did and what the rule made of it.
 
-    ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``.
+    ``metric`` names the score of the received model: ``received_accuracy``, ``received_dice``; ``missing`` says why
+    a node sent nothing, where the grid knows it.
     """
     rows = []
     for node in cohort:
@@ -171,7 +182,7 @@ def client_rows(
         elif node in report.dropped:
             status, reason = "dropped", report.dropped[node]
         elif node not in answered:
-            status, reason = "missing", "no reply"
+            status, reason = "missing", (missing or {}).get(node, "no reply")
         rows.append(
             {
                 "round": server_round,

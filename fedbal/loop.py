@@ -21,12 +21,13 @@ from fedbal.class_counts import ClassCounts, ask_class_counts
 from fedbal.cohort_round import CohortRound, bytes_of
 from fedbal.credit import credit
 from fedbal.errors import RunError
-from fedbal.evaluation import client_columns, evaluate_on_clients, evaluation_content
+from fedbal.evaluation import client_columns, evaluate_on_clients, evaluation_content, read_evaluations
 from fedbal.exchange import reads_evaluations
 from fedbal.final_clients import final_table
 from fedbal.foreign import restore_state, state_of
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.exchange import evaluate_cohort
+from fedbal.grid.riding import RidingGrid
 from fedbal.interrupts import Signals
 from fedbal.journal import Journal, client_rows
 from fedbal.measures.base import Evaluated, Measures
@@ -89,7 +90,7 @@ class RoundLoop:
     schedule : Schedule
         Rounds and evaluation.
     test : callable
-        Evaluates a model on the global test set.
+        Evaluates a model on the global test set; None where there is none.
     measures : Measures
         What is measured on the task.
     journal : Journal
@@ -115,7 +116,7 @@ class RoundLoop:
         population: Population,
         systems: Systems,
         schedule: Schedule,
-        test: Callable[[Arrays], dict[str, Any]],
+        test: Callable[[Arrays], dict[str, Any] | None],
         measures: Measures[Any],
         journal: Journal,
         signals: Signals,
@@ -194,7 +195,7 @@ class RoundLoop:
         clients = [self._population.client(node) for node in cohort]
         directives = self._systems.directives(server_round, clients)
         testers = self._testers(server_round, cohort)
-        received = self._client_scores(server_round, testers, record)
+        received = self._received_scores(server_round, testers, record)
         by_node = {node: directives[client] for node, client in zip(cohort, clients, strict=True)}
         config = self._config(server_round)
         recorder = self._recorder
@@ -204,6 +205,7 @@ class RoundLoop:
         before = {name: value.copy() for name, value in state_of(self._strategy).items()} if chosen else {}
         trained = self._trainer.train(server_round, cohort, record, arrays, config, by_node, chosen, extras)
         following, report = trained.arrays, trained.report
+        received = self._rode(received)
         test = self._test(following) if self._schedule.evaluates(server_round) else None
         columns = self._columns(testers, received, server_round - 1)
         if server_round == self._schedule.rounds:
@@ -217,7 +219,7 @@ class RoundLoop:
         scores = {node: score.received for node, score in received.items()}
         rows = client_rows(
             *(server_round, cohort, self._population, directives, trained.answered, report),
-            *(scores, trained.seconds, self._measures.client_metric),
+            *(scores, trained.seconds, self._measures.client_metric, trained.missing),
         )
         row = {
             "round": server_round,
@@ -316,6 +318,22 @@ class RoundLoop:
         else:
             testers = list(self._population.testers)
         return sorted({*testers, *self._population.unseen})
+
+    def _received_scores(
+        self, server_round: int, testers: Sequence[int], record: ArrayRecord
+    ) -> dict[int, Evaluated]:
+        """Let clients evaluate the model of a round; on a grid of devices they do it while they train."""
+        grid = self._grid
+        if not testers or not isinstance(grid, RidingGrid) or reads_evaluations(self._strategy):
+            return self._client_scores(server_round, testers, record)
+        grid.ride(testers, evaluation_content(record, server_round, self._preprocess))
+        return {}
+
+    def _rode(self, received: dict[int, Evaluated]) -> dict[int, Evaluated]:
+        """Return the scores that came with the training of a round, if they did."""
+        if not isinstance(self._grid, RidingGrid):
+            return received
+        return received | read_evaluations(self._grid.rode(), self._measures)
 
     def _client_scores(
         self, server_round: int, testers: Sequence[int], record: ArrayRecord

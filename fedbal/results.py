@@ -16,6 +16,7 @@ import fcntl
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,14 @@ from typing import IO, Any
 
 from fedbal.errors import RunError, UsageError
 
+RUNS = Path("runs")
 SCENARIO = "scenario.yaml"
 FINGERPRINTS = "fingerprints.json"
 CLIENTS_TABLE = "clients.csv"
 HETEROGENEITY = "heterogeneity.json"
 PREPROCESS = "preprocess.json"
+SITES = "sites.json"
+"""Who sits where in a deployed run, and what each site said of itself."""
 ROUNDS = "rounds.jsonl"
 FINAL_CLIENTS = "final_clients.csv"
 CLIENTS = "clients.jsonl"
@@ -39,6 +43,16 @@ UPDATES = "updates"
 TRACK = "track.json"
 STATES = ".states"
 """Client state of a run that is going on."""
+
+
+def default_directory(name: str) -> Path:
+    """Return a directory that does not exist yet, ``runs/<name>-<time>``."""
+    stem = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1, 1000):
+        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        if not path.exists():
+            return path
+    raise UsageError(f"{stem} and its successors exist; give --out.")
 
 
 class RunDirectory:

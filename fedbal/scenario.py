@@ -21,6 +21,7 @@ from fedbal.scenario_blocks import (
     AutoUpdate,
     ClientBlock,
     CohortBlock,
+    DeploymentBlock,
     EvaluationBlock,
     PretrainedBlock,
     RuntimeBlock,
@@ -62,6 +63,9 @@ class Scenario(Params):
     systems: SystemsBlock = Field(SystemsBlock(), description="Stragglers, dropouts and speeds.")
     evaluation: EvaluationBlock = Field(EvaluationBlock(), description="When and on whom to evaluate.")
     runtime: RuntimeBlock = Field(RuntimeBlock(), description="Where the work is done.")
+    deployment: DeploymentBlock | None = Field(
+        None, description="Deadlines and the smallest cohort on real devices; a simulation has none."
+    )
     compare: CompareBlock | None = Field(
         None, exclude=True, description="What fedbal compare does with this scenario; no part of a run."
     )
@@ -131,6 +135,12 @@ def from_mapping(
     """
     document = check_plain(raw, "scenario")
     return _build(document, overrides, Path(base).resolve() if base else Path.cwd())
+
+
+def one_by_one(scenario: Scenario) -> Scenario:
+    """Return the scenario for a grid that brings one client at a time: Flower's own, or devices."""
+    runtime = scenario.runtime.model_copy(update={"vectorize": False, "compile": False})
+    return scenario.model_copy(update={"runtime": runtime})
 
 
 def json_schema() -> dict[str, Any]:
@@ -231,4 +241,4 @@ def _cross_checks(scenario: Scenario, document: Document) -> list[Problem]:
     return problems
 
 
-__all__ = ["Scenario", "find_scenario", "from_mapping", "json_schema", "load", "shipped"]
+__all__ = ["Scenario", "find_scenario", "from_mapping", "json_schema", "load", "one_by_one", "shipped"]

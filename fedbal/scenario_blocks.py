@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from clients import LOSSES, OPTIMIZERS, UPDATES
 from clients.params import AugmentParams, CrossEntropyParams, CustomOptimizerParams, SGDParams
 from fedbal.components import Choice, Component
+from fedbal.durations import Duration, Pause
 from fedbal.measures.names import CLASSIFICATION, TaskName
 from fedbal.params import Params
 from strategies import AVAILABILITIES
@@ -80,6 +81,11 @@ class ClientBlock(Params):
     )
     augment: AugmentParams = Field(
         AugmentParams(), description="Random changes of training images; nothing unless asked for."
+    )
+    codec: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32",
+        description="How a trained model travels to the server: as it is, or its difference to the received one in "
+        "half precision, or in 8 bits with what that loses added to the client's next one.",
     )
 
     @field_validator("local_steps")
@@ -331,3 +337,21 @@ class RuntimeBlock(Params):
     @classmethod
     def _not_recorded(cls, value: Any) -> Any:
         return None if value is False else value
+
+
+class DeploymentBlock(Params):
+    """Deadlines of a run on real devices; they change no number of a run in which everybody answers in time."""
+
+    round_timeout: Duration = Field(
+        600.0, description="How long a message may take, there and back: seconds, or 90s, 10m, 2h."
+    )
+    min_clients: Count = Field(
+        1, description="Clients of a cohort that must be connected before a round begins, >= 1."
+    )
+    wait: Duration = Field(
+        600.0, description="How long to wait for them before the run stops: seconds, or 90s, 10m, 2h."
+    )
+    reconnect: Pause = Field(
+        0.0,
+        description="How long it waits for a client that went away to come back and do its work again; 0: none.",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from fedbal.engine import recorded
 from fedbal.errors import UsageError
 from fedbal.frames import frame
 from fedbal.interrupts import Interrupted, Signals
+from fedbal.journal import AfterRound
 from fedbal.observer import Observer, Silent
-from fedbal.results import SCENARIO, STATES, RunDirectory, RunReader, require_empty
+from fedbal.results import SCENARIO, SITES, STATES, RunDirectory, RunReader, default_directory, require_empty
 from fedbal.scenario import Scenario, load
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Interrupted", "RunResult", "open_run", "resume", "run"]
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,13 @@ class RunResult:
         return open_trained(self.directory).network
 
 
-def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | None = None) -> RunResult:
+def run(
+    scenario: Scenario,
+    out: Path | None = None,
+    *,
+    observer: Observer | None = None,
+    after_round: AfterRound | None = None,
+) -> RunResult:
     """Simulate a scenario.
 
     Parameters
@@ -87,6 +91,8 @@ def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | Non
         A new or empty directory; default ``runs/<name>-<time>``.
     observer : Observer, optional
         Is told of every round.
+    after_round : callable, optional
+        Is given every round and its global model.
 
     Raises
     ------
@@ -97,7 +103,7 @@ def run(scenario: Scenario, out: Path | None = None, *, observer: Observer | Non
     Interrupted
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
-    return _execute(scenario, out, None, observer or Silent())
+    return _execute(scenario, out, None, observer or Silent(), after_round=after_round)
 
 
 def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
@@ -115,6 +121,11 @@ def resume(directory: Path, *, observer: Observer | None = None) -> RunResult:
     if summary is not None:
         (observer or Silent()).note(f"{directory} is complete; there is nothing to resume.")
         return RunResult(directory, summary)
+    if (directory / SITES).exists():
+        raise UsageError(
+            f"{directory} is a run on real devices; go on with the `fedbal server` command that began it and its "
+            "--state."
+        )
     return _execute(load(directory / SCENARIO), directory, reader.fingerprints, observer or Silent())
 
 
@@ -152,6 +163,7 @@ def _execute(
     before: dict[str, Any] | None,
     observer: Observer,
     federation_of: Callable[[Scenario], Federation] | None = None,
+    after_round: AfterRound | None = None,
 ) -> RunResult:
     path = out or default_directory(scenario.name)
     if before is None:
@@ -177,18 +189,9 @@ def _execute(
             try:
                 grid.states.keep_in(path / STATES)
                 resuming = before is not None
-                summary = drive(scenario, assembly, grid, directory, signals, observer, resuming=resuming)
+                parts = (scenario, assembly, grid, directory, signals, observer)
+                summary = drive(*parts, resuming=resuming, after_round=after_round)
             finally:
                 grid.states.close()
                 directory.close()
     return RunResult(path, summary)
-
-
-def default_directory(name: str) -> Path:
-    """Return a directory that does not exist yet, ``runs/<name>-<time>``."""
-    stem = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in range(1, 1000):
-        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
-        if not path.exists():
-            return path
-    raise UsageError(f"{stem} and its successors exist; give --out.")

@@ -26,6 +26,7 @@ from fedbal.errors import UsageError
 from fedbal.models.auxiliary import attach
 from fedbal.models.build import ModelChoice, build
 from fedbal.pretrained import Pretrained
+from fedbal.protocol import FP32
 from fedbal.registry import Table
 from fedbal.seeding import stream
 
@@ -58,6 +59,8 @@ class VirtualClients:
         Imputation and scaling.
     engine : Engine
         How clients that share a process are trained.
+    codec : str
+        How a trained model travels, see :mod:`fedbal.codec`.
     """
 
     federation: Federation
@@ -75,6 +78,7 @@ class VirtualClients:
     pretrained: Pretrained | None = None
     preprocess: Preprocess | None = None
     engine: Engine = LOOP
+    codec: str = FP32
 
     def __call__(self) -> ClientApp:
         """Build model and data on the device and return the app."""
@@ -96,6 +100,7 @@ class VirtualClients:
             options=self.options,
             preprocess=self.preprocess,
             task=dataset.task,
+            codec=self.codec,
         )
 
     def network(self) -> nn.Module:

@@ -149,7 +149,12 @@ def parse(where: str, words: list[str]) -> click.Context:
     command = GROUP.get_command(outer, words[0])
     assert command is not None, f"{where}: there is no command `fedbal {words[0]}`"
     try:
-        return command.make_context(words[0], list(words[1:]), parent=outer)
+        context = command.make_context(words[0], list(words[1:]), parent=outer)
+        if isinstance(command, click.Group) and len(words) > 1:
+            inner = command.get_command(context, words[1])
+            assert inner is not None, f"{where}: there is no command `fedbal {shlex.join(words[:2])}`"
+            return inner.make_context(words[1], list(words[2:]), parent=context)
+        return context
     except click.UsageError as error:
         pytest.fail(f"{where}: fedbal {shlex.join(words)}: {error.format_message()}")
 
@@ -157,8 +162,11 @@ def parse(where: str, words: list[str]) -> click.Context:
 def test_a_wrong_command_would_be_seen() -> None:
     with pytest.raises(pytest.fail.Exception, match="No such option"):
         parse("here", ["run", "quickstart", "--rounds", "3"])
-    with pytest.raises(AssertionError, match="no command"):
-        parse("here", ["simulate"])
+    with pytest.raises(pytest.fail.Exception, match="No such option"):
+        parse("here", ["provision", "init", "secrets", "--hosts", "a"])
+    for words in (["simulate"], ["provision", "everything"]):
+        with pytest.raises(AssertionError, match="no command"):
+            parse("here", words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

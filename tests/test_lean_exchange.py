@@ -127,6 +127,12 @@ def test_ray_records_the_same_updates_as_one_process(tmp_path, monkeypatch, clus
         assert sha256(tmp_path / "ray" / "updates" / name) == sha256(tmp_path / "here" / "updates" / name)
 
 
+def test_ray_comes_to_the_same_files_with_shortened_updates(tmp_path, cluster):
+    more = ("client.codec=int8", "cohort.fraction=1.0")
+    here = run(tmp_path / "here", *more)
+    assert run(tmp_path / "ray", *more, "runtime.backend=ray", "runtime.workers=2") == here
+
+
 class Plain(FedAvg):
     """Replaces a Flower hook and thereby asks for messages."""
 

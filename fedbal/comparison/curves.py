@@ -243,5 +243,7 @@ def _mean_of_known(values: Floats) -> Floats:
     """Return the mean over the first axis of what exists, NaN where nothing does."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=0)
-    mean: Floats = np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+    mean: Floats = np.divide(
+        total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0)
+    )
     return mean

@@ -75,6 +75,9 @@ class Gather:
                 )
                 size = self._usual_bytes if fits else _fixed_bytes() + _bytes(arrays)
                 size += sum(map(_bytes, records.values()))
+                if answer.encoded is not None:
+                    size += _bytes(answer.encoded.arrays) - _bytes(arrays)
+                    size += answer.config.count_bytes() - _usual_config().count_bytes()
                 if answer.extras:
                     size += ConfigRecord(dict(answer.extras)).count_bytes()
             except Exception as error:
@@ -191,5 +194,8 @@ def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
 @lru_cache(maxsize=1)
 def _fixed_bytes() -> int:
     metrics = MetricRecord({protocol.NUM_EXAMPLES: 1, protocol.TRAIN_LOSS: 1.0})
-    reply = ConfigRecord({protocol.BASE_VERSION: 1, protocol.CODEC: protocol.FP32})
-    return metrics.count_bytes() + reply.count_bytes()
+    return metrics.count_bytes() + _usual_config().count_bytes()
+
+
+def _usual_config() -> ConfigRecord:
+    return ConfigRecord({protocol.BASE_VERSION: 1, protocol.CODEC: protocol.FP32})

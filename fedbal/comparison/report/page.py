@@ -64,7 +64,10 @@ def render(compared: Compared, seen: Sequence[View]) -> str:
     template = environment.from_string(_read("page.html"))
     scripts = {
         "plotly": _script(get_plotlyjs()),
-        **{f"{name}_js": _script(_read(f"static/{name}.js")) for name in ("base", "charts", "clients", "page")},
+        **{
+            f"{name}_js": _script(_read(f"static/{name}.js"))
+            for name in ("base", "charts", "clients", "page")
+        },
     }
     found = context(compared, seen)
     return template.render(

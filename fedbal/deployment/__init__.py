@@ -1,0 +1,1 @@
+"""A scenario on real machines: keys and certificates, coordinator, sites, device check."""
