@@ -226,14 +226,14 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the disk into one clear message."""
+def disk_errors(path: Path, fix: str | None = None) -> Iterator[None]:
+    """Turn errors of the disk into one clear message; ``fix`` says what to do about a full one."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
-                f"no space left for {path}; free some and go on with `fedbal run --resume {path}`."
+                f"no space left for {path}; {fix or f'free some and go on with `fedbal run --resume {path}`'}."
             ) from error
         raise RunError(f"cannot write {path}: {error.strerror or error}.") from error
 

@@ -121,14 +121,14 @@ class Consent:
         agreed = [one for one in self.agreed() if one["hash"] != found][-KEPT + 1 :]
         when = datetime.now(UTC).isoformat(timespec="seconds")
         agreed.append({"time": when, "hash": found, "manifest": manifest})
-        with disk_errors(self._agreements):
+        with disk_errors(self._agreements, "free some"):
             write_atomically(self._agreements, (json.dumps({"agreed": agreed}, indent=1) + "\n").encode())
             self._offered.unlink(missing_ok=True)
 
     def offer(self, offer: Offer, manifest: Any) -> None:
         """Leave a manifest for the supervisor."""
         values = {**vars(offer), "manifest": manifest}
-        with disk_errors(self._offered):
+        with disk_errors(self._offered, "free some"):
             write_atomically(self._offered, json.dumps(values).encode())
 
     def offered(self) -> tuple[Offer, Any] | None:

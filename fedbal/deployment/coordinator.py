@@ -33,6 +33,9 @@ from fedbal.results import CHECKPOINT, CLIENTS, SITES, RunDirectory, RunReader, 
 from fedbal.scenario import Scenario, load
 from fedbal.scenario_blocks import DeploymentBlock
 
+REJOIN = 120.0
+"""Seconds in which the sites of a run that goes on find its coordinator again; a lost one holds it no longer."""
+
 
 def coordinate(grid: Grid, context: Context) -> None:
     """Run the job that the run-config names; says in the job's folder how it ended."""
@@ -71,6 +74,8 @@ def _run(grid: Grid, folder: JobFolder, log: EventLog, signals: Signals) -> None
             directory.write(SITES, table.to_json())
         names = table.names(assembly.federation)
         sites.seat(names)
+        if job.resuming:
+            _rejoined(sites, len(names), min(job.wait, REJOIN), log)
         deployed = DeployedGrid(
             grid,
             sites,
@@ -156,6 +161,14 @@ def _gathered(scenario: Scenario, job: Job, sites: Sites, patience: float) -> Ta
     seats = seats_for(reports, scenario)
     sites.seat({name: (node_of(place), seat) for place, (name, seat) in enumerate(sorted(seats.items()))})
     return Table(seats, sites.confirm(patience))
+
+
+def _rejoined(sites: Sites, count: int, wait: float, log: EventLog) -> None:
+    """Wait for the sites of a run that goes on: they find the coordinator again one after the other."""
+    try:
+        sites.gather(count, wait)
+    except RunError as error:
+        log.note(f"{error} The run goes on without the others.")
 
 
 def _resumed(out: Path, sites: Sites) -> Table:

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from fedbal import protocol
 from fedbal.deployment.order import EVALUATION, ORDER, Order, Seat
+from fedbal.deployment.packing import pack, unpack
 from fedbal.deployment.sites import Sites
 from fedbal.errors import RunError
 from fedbal.grid.riding import RidingGrid
@@ -122,6 +123,7 @@ class DeployedGrid(RidingGrid):
         self._evaluations: dict[int, Message] = {}
         self._trained: dict[int, int] = {}
         self._gone: list[_Asked] = []
+        self._latest: tuple[tuple[tuple[str, object], ...], RecordDict] | None = None
 
     def get_node_ids(self) -> list[int]:
         """Return our node ids, ascending, whether or not they are connected."""
@@ -228,7 +230,8 @@ class DeployedGrid(RidingGrid):
                 self._trained.pop(node, None)
             version = max(self._versions(node), self._trained.get(node, 0))
             order = Order(self._run, self._seats[node], version, saved, asked.rides is not None)
-            content = RecordDict({**message.content, ORDER: order.record()})
+            # The order stays apart: what is packed is the same for all sites, and travels to the SuperLink once.
+            content = RecordDict({**self._packed(message.content), ORDER: order.record()})
             kind, group = message.metadata.message_type, message.metadata.group_id
             outgoing.append(Message(content, real, kind, ttl=seconds, group_id=group))
             chosen.append(asked)
@@ -242,6 +245,13 @@ class DeployedGrid(RidingGrid):
             else:
                 self._lose(asked, "the message could not be sent")
         return waiting
+
+    def _packed(self, content: RecordDict) -> RecordDict:
+        """Pack a content, the same one once."""
+        records = tuple(content.items())
+        if self._latest is None or not _same(self._latest[0], records):
+            self._latest = (records, pack(content))
+        return self._latest[1]
 
     def _again(self, seconds: float) -> dict[str, _Asked]:
         """Send once more to those that went away and are back; gives up those that stay away."""
@@ -278,7 +288,10 @@ class DeployedGrid(RidingGrid):
                 return []
             reply = Message(Error(error.code, error.reason), reply_to=message)
         else:
-            own, scores = _apart(answer.content)
+            try:
+                own, scores = _apart(unpack(answer.content))
+            except Exception as error:
+                return [Message(Error(0, f"its answer cannot be read: {error}"), reply_to=message)]
             reply = Message(own, reply_to=message)
             if asked.rides is not None and scores:
                 self._evaluations[node] = Message(scores, reply_to=asked.rides)
@@ -294,6 +307,13 @@ class DeployedGrid(RidingGrid):
         self.missing[node] = reason
         if asked.message.metadata.message_type == MessageType.TRAIN:
             self._say(f"{self._sites.name(node)}: {reason}")
+
+
+def _same(one: tuple[tuple[str, object], ...], other: tuple[tuple[str, object], ...]) -> bool:
+    """Tell whether two contents have the very same record objects."""
+    return len(one) == len(other) and all(
+        name == second and record is there for (name, record), (second, there) in zip(one, other, strict=True)
+    )
 
 
 def _carries(message: Message, model: object) -> bool:

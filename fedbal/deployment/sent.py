@@ -120,5 +120,5 @@ class SentLog:
         }
         if error is not None:
             row["error"] = error
-        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as handle:
+        with disk_errors(self.path, "free some"), self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")

@@ -10,6 +10,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedbal.deployment.order import JOIN, ORDER, Order, Report, Seat
+from fedbal.deployment.packing import unpack
 from fedbal.errors import RunError
 
 POLL_SECONDS = 0.2
@@ -161,7 +162,7 @@ class Sites:
             try:
                 if answer.has_error():
                     raise ValueError(str(answer.error.reason))
-                report = Report.of(answer.content)
+                report = Report.of(unpack(answer.content))
             except (KeyError, TypeError, ValueError) as error:
                 self._refuse(question.node, f"a node does not answer as a site of fedbal ({error})")
                 continue

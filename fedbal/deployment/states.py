@@ -60,7 +60,7 @@ class SiteStates:
         before = self.rounds()
         if not len(state) and not before:
             return
-        with disk_errors(self._folder):
+        with disk_errors(self._folder, "free some"):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for stale in before:
                 if version < stale != number:

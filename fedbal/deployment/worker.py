@@ -25,6 +25,7 @@ from fedbal.deployment.bundle import SCENARIO
 from fedbal.deployment.gate import Gate, Terms
 from fedbal.deployment.hand_over import CLIENT_CRASHED, CLIENT_RAISED
 from fedbal.deployment.named_code import require_named
+from fedbal.deployment.packing import pack, unpack
 from fedbal.deployment.seat import RunSeat, SiteOptions
 from fedbal.deployment.states import forget_old
 from fedbal.protocol import num_bytes
@@ -74,13 +75,13 @@ class Worker:
             if isinstance(answer, Error):
                 wire.send(connection, {"code": answer.code, "error": answer.reason or "no reason given"})
             else:
-                wire.send(connection, {}, to_bytes(answer))
+                wire.send(connection, {}, to_bytes(pack(answer)))
         finally:
             timer.cancel()
 
     def _answer(self, kind: str, group: str, folder: Path, body: bytes) -> RecordDict | Error:
         try:
-            return self._seat(folder / SCENARIO).answer(kind, group, from_bytes(body))
+            return self._seat(folder / SCENARIO).answer(kind, group, unpack(from_bytes(body)))
         except SystemExit as error:
             return Error(CLIENT_CRASHED, f"the client exited: {error}")
         except Exception as error:

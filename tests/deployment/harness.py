@@ -85,6 +85,7 @@ class Sabotaged(Loopback):
     def __init__(self, folder: Path, sites: int) -> None:
         super().__init__(folder, sites)
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.plan()
 
     def plan(self, **faults: Mapping[int, str]) -> None:
@@ -171,23 +172,28 @@ class CoordinatorProcess:
         self._children.append(child)
         return child
 
-    def sites(self, server: str | None = None, *more: str) -> None:
-        """Start the sites."""
+    def sites(self, server: str | None = None, accept: str | None = "any") -> list[Child]:
+        """Start the sites, which agree to a manifest."""
+        started = []
         for number, name in enumerate(self.names):
             key = self._secrets / "clients" / name / f"{name}.key"
             arguments = [
-                "client",
-                "--server",
-                server or f"{HOST}:{self.port}",
-                "--key",
-                str(key),
-                "--name",
-                name,
+                *("client", "--server", server or f"{HOST}:{self.port}", "--name", name, "--key", str(key)),
+                *(
+                    "--ca",
+                    str(self._secrets / "ca.crt"),
+                    "--state",
+                    str(self.folder / name),
+                    "--device",
+                    "cpu",
+                ),
+                *("--partition", str(number), "--allow", "small-counts=yes"),
             ]
-            arguments += ["--ca", str(self._secrets / "ca.crt"), "--state", str(self.folder / name)]
-            arguments += ["--partition", str(number), "--device", "cpu", "--accept", "any", *more]
-            arguments += ["--allow", "small-counts=yes"]
-            self._children.append(start(self.folder / f"{name}.log", self.folder / "home", *arguments))
+            if accept is not None:
+                arguments += ["--accept", accept]
+            started.append(start(self.folder / f"{name}.log", self.folder / "home", *arguments))
+        self._children += started
+        return started
 
     def done(self) -> int:
         """Return the rounds that are recorded."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from flwr.app import Error, Message
+from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedbal.deployment.packing import pack, unpack
 from fedbal.deployment.seat import RunSeat, SiteOptions
 from fedbal.grid import flower
 
@@ -50,11 +51,7 @@ class Nodes(Grid):
             ids.append(key)
             site = self.sites.get(data.dst_node_id)
             self.asked.append((data.dst_node_id, data.message_type, data.ttl))
-            answer = (
-                Error(5, "node unavailable")
-                if site is None
-                else site(data.message_type, data.group_id, message.content)
-            )
+            answer = Error(5, "node unavailable") if site is None else self._answer(site, message)
             if answer is None:
                 continue
             reply = Message(answer, reply_to=message)
@@ -62,6 +59,11 @@ class Nodes(Grid):
                 reply.metadata.__dict__["_src_node_id"] = SUPERLINK
             self._replies[key] = reply
         return ids
+
+    def _answer(self, site, message):
+        data = message.metadata
+        answer = site(data.message_type, data.group_id, unpack(message.content))
+        return pack(answer) if isinstance(answer, RecordDict) else answer
 
     def pull_messages(self, message_ids):
         return [self._replies.pop(key) for key in sorted(message_ids, reverse=True) if key in self._replies]

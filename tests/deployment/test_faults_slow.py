@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import ssl
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from fedbal import simulation
 from fedbal.deployment import certificates, provision
+from fedbal.deployment.manifest import Manifest
 from fedbal.deployment.processes import free_port
 from fedbal.interrupts import Signals
 from fedbal.observer import Silent
@@ -107,6 +109,32 @@ def test_a_coordinator_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
     assert 2 <= done < 6
     assert sha256(running.out / MODEL) == sha256(tmp_path / "simulated" / MODEL)
     assert [row["round"] for row in rows(running.out, "rounds.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_site_whose_owner_has_not_agreed_stops_and_comes_back_after_that(tmp_path):
+    chosen = scenario("rounds=2", sites=1)
+    with CoordinatorProcess(tmp_path, chosen, 1) as running:
+        server = running.server()
+        (site,) = running.sites(accept=None)
+        wait_for(lambda: site.poll() is not None, "the site stops")
+        assert site.poll() == 3
+        told = (tmp_path / "site-0.log").read_text()
+        wanted = Manifest.of(chosen).hash
+        assert f"manifest {wanted}" in told
+        assert "may reveal training rows" in told
+        assert running.done() == 0
+        sent = (tmp_path / "site-0" / "sent.jsonl").read_text().splitlines()
+        assert {json.loads(line)["message"] for line in sent} == {"query.join"}
+        assert f"its owner has not agreed yet to what it is asked to send (manifest {wanted[:16]})" in (
+            tmp_path / "server.log"
+        ).read_text().replace("\n", " ")
+        running.sites(accept=wanted)
+        wait_for(lambda: server.poll() is not None, "the run is done")
+        assert server.poll() == 0, (tmp_path / "server.log").read_text()[-2000:]
+    items = [
+        json.loads(line)["items"] for line in (tmp_path / "site-0" / "sent.jsonl").read_text().splitlines()
+    ]
+    assert sum("model" in row for row in items) == 2
 
 
 @pytest.fixture
@@ -208,10 +236,10 @@ def test_a_model_of_200_mb_travels(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 24 MB where a site keeps its state; only root can make one."""
+    """A disk of 360 MB, the least with which a site starts, for its state; only root can make one."""
     place = tmp_path / "deployment" / "site-1"
     place.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=360m", "tmpfs", str(place)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a small disk can be mounted by root only")
     yield place
@@ -226,9 +254,10 @@ class Disk(Silent):
 
     def round_finished(self, row) -> None:
         if row["round"] == 2:
-            with contextlib.suppress(OSError), self._fill.open("wb", buffering=0) as handle:
-                while True:
-                    handle.write(bytes(4096))
+            for piece in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError), self._fill.open("ab", buffering=0) as handle:
+                    while handle.write(bytes(piece)):
+                        pass
         if row["round"] == 5:
             self._fill.unlink()
 

@@ -34,7 +34,7 @@ def test_simulation_and_deployment_are_equal(deployment, tmp_path, rule):
     "change",
     [
         "data.preprocess.scale=standard",
-        "client.loss={name: logit_adjusted, prior: global}",
+        "client.loss={name: logit_adjustment, prior: global}",
         "systems.stragglers={fraction: 0.4, policy: partial}",
         "strategy=flwr.serverapp.strategy:FedAvg",
         "evaluation.clients=cohort",
