@@ -33,7 +33,7 @@ test: venv
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov -n 2 --dist loadfile
 
 test-deploy: venv
 	$(BIN)/python -m pytest -m "deploy or not deploy" tests/deployment/test_faults.py tests/deployment/test_faults_slow.py
