@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fedbal.deployment import superlink
+from fedbal.deployment import guard, superlink
 from fedbal.deployment.bundle import SCENARIO, identity, write_bundle
 from fedbal.deployment.job import Book, Job, JobFolder
 from fedbal.deployment.processes import Child, ended
@@ -129,6 +129,9 @@ class Coordinator:
             (wanted.out / SITES).unlink(missing_ok=True)
         folder = JobFolder(self.state / "jobs" / wanted.key)
         job = Job(wanted.key, str(wanted.out.resolve()), wanted.clients, wanted.wait, resuming, wanted.models)
+        if _runs_rounds(folder.pid()):
+            # Of a coordinator that was killed: it holds the run directory, and would write into this job's files.
+            self._end(folder)
         folder.begin(job)
         bundle = folder.path / "app"
         shutil.rmtree(bundle, ignore_errors=True)
@@ -286,6 +289,14 @@ def _open(state: Path, scenario: Scenario, out: Path) -> Book:
             "another --state."
         )
     return book
+
+
+def _runs_rounds(pid: int | None) -> bool:
+    """Tell whether a process is one that Flower started for a run; its number may be another's by now."""
+    try:
+        return pid is not None and guard.SERVER_APP.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _rounds(directory: Path) -> int:

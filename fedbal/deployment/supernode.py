@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
+
 from flwr.supernode.cli import flower_supernode
 
 from fedbal.grid.flower import look_often
@@ -11,9 +15,25 @@ SECONDS = 0.5
 
 
 def main() -> None:
-    """Run the SuperNode."""
+    """Run the SuperNode, and end with it.
+
+    Where connections are accepted and closed at once (a proxy or router whose coordinator is away), Flower's
+    SuperNode gives up, but a thread of it goes on trying: the process would stay, and serve nobody. It ends here
+    without waiting for threads, and its supervisor starts it again.
+    """
     look_often(SECONDS)
-    flower_supernode()
+    code = 1
+    try:
+        flower_supernode()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

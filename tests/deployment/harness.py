@@ -11,13 +11,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import fedbal
 from fedbal.deployment import provision
 from fedbal.deployment.loopback import HOST, Loopback
 from fedbal.deployment.processes import Child, environment, free_port
+from fedbal.interrupts import Signals
+from fedbal.observer import Silent
 from fedbal.scenario import Scenario, from_mapping, one_by_one
 from tests.scenarios import DIGITS
 
@@ -25,6 +27,33 @@ PATIENCE = 240.0
 """Seconds that anything may take on a busy machine."""
 SABOTAGE = Path(__file__).parent / "sabotage"
 CODE = Path(fedbal.__file__).parents[1]
+
+
+REASONS = {
+    "raise": "error 2: RuntimeError: boom",
+    "nan": "non-finite values in array",
+    "shape": r"array '.*' is float32 \(16, 63\), the model has float32 \(16, 64\)",
+    "broadcast": r"array '.*' is float32 \(1, 64\), the model has float32 \(16, 64\)",
+    "dtype": "is float64",
+    "missing": r"array names differ: missing \['.*'\]",
+    "oversized": r"unknown \['more'\]",
+    "zero weight": "must be a positive finite number, got 0",
+    "negative weight": "must be a positive finite number, got -5",
+    "no weight": "must be a positive finite number, got None",
+    "stale": "it started from round 1, this is round",
+    "empty": "expected an array record|positive finite number",
+    "none": "error 2",
+    "exit": "error 8: the client exited: 3",
+    "kill": "error 8: the site's worker ended before it answered",
+}
+"""What the coordinator says of each fault of an answer."""
+
+
+def places(faults: Sequence[str]) -> tuple[dict[str, tuple[int, int]], int]:
+    """Return which site commits each fault, 1 or 2, and in which round; and how many rounds that takes."""
+    found = {fault: (1 + number % 2, 2 + number // 2) for number, fault in enumerate(faults)}
+    # The last round is without one, so that every site is seen to come back.
+    return found, 1 + max(number for _, number in found.values())
 
 
 def scenario(*overrides: str, sites: int = 3) -> Scenario:
@@ -96,6 +125,15 @@ class Sabotaged(Loopback):
             beside = path.with_suffix(".new")
             beside.write_text(json.dumps({str(number): fault for number, fault in wanted.items()}))
             beside.replace(path)
+
+    def commit(self, faults: Mapping[str, tuple[int, int]], out: Path, *overrides: str) -> None:
+        """Run a small scenario in which sites commit faults: name to site and round."""
+        plans: dict[str, dict[int, str]] = {}
+        for fault, (site, number) in faults.items():
+            plans.setdefault(f"site_{site}", {})[number] = fault
+        self.plan(**plans)
+        with Signals() as signals:
+            self.run(scenario(*overrides, sites=len(self.names)), out, Silent(), signals)
 
     def _plan(self, name: str) -> Path:
         return self.folder / f"{name}.plan"
@@ -288,6 +326,16 @@ class Proxy:
 def matches(pattern: str, text: str) -> bool:
     """Tell whether a pattern is found, in either case."""
     return re.search(pattern, text, re.IGNORECASE) is not None
+
+
+def require_named(fault: str, where: Mapping[str, tuple[int, int]], rounds: int, directory: Path) -> None:
+    """Require that a fault was dropped and named, and that its site took part before and after."""
+    site, number = where[fault]
+    found = outcomes(directory, str(site))
+    status, reason = found[number]
+    assert status != "ok"
+    assert matches(REASONS[fault], reason), reason
+    assert found[1][0] == found[rounds][0] == "ok"
 
 
 @contextlib.contextmanager

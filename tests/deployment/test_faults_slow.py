@@ -30,6 +30,8 @@ from tests.deployment.harness import (
     ending,
     matches,
     outcomes,
+    places,
+    require_named,
     rows,
     scenario,
     start,
@@ -54,6 +56,7 @@ class Meanwhile(Silent):
 
 
 def run(deployment: Sabotaged, out: Path, *overrides: str, observer=None):
+    deployment.plan()
     with Signals() as signals:
         return deployment.run(
             scenario(*overrides, sites=len(deployment.names)), out, observer or Silent(), signals
@@ -64,6 +67,32 @@ def run(deployment: Sabotaged, out: Path, *overrides: str, observer=None):
 def deployment(tmp_path_factory):
     with Sabotaged(tmp_path_factory.mktemp("faults"), 3) as running:
         yield running
+
+
+FAULTS = ("oversized", "zero weight", "negative weight", "no weight", "empty", "none", "exit")
+PLACES, ROUNDS = places(FAULTS)
+
+
+@pytest.fixture(scope="module")
+def survived(deployment, tmp_path_factory) -> Path:
+    """A run in which two of three sites commit every fault that the quick tests leave out."""
+    out = tmp_path_factory.mktemp("out") / "run"
+    deployment.commit(PLACES, out, f"rounds={ROUNDS}")
+    return out
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_answer_is_dropped_and_named(survived, fault):
+    require_named(fault, PLACES, ROUNDS, survived)
+
+
+def test_a_site_that_hangs_past_its_deadline_is_named_and_comes_back(deployment, tmp_path):
+    deployment.commit({"hang": (1, 2)}, tmp_path / "run", "rounds=3", "deployment.round_timeout=20s")
+    found = outcomes(tmp_path / "run", "1")
+    assert found[2][0] != "ok"
+    assert matches("no answer in time|did not answer|worker ended", found[2][1]), found
+    assert found[3] == ("ok", "")
+    wait_for(lambda: "worker ended (exit code 75)" in deployment.log("site-1"), "the worker is ended")
 
 
 def test_a_site_that_is_killed_is_named_and_comes_back_with_its_key(deployment, tmp_path):
