@@ -64,6 +64,7 @@ def test_the_least_scenario_gets_every_default() -> None:
                 "nesterov": False,
             },
             "augment": {"crop_padding": 0, "horizontal_flip": False},
+            "codec": "fp32",
         },
         "cohort": {"fraction": 1.0, "availability": {"name": "uniform"}},
         "systems": {
