@@ -111,9 +111,10 @@ class Tracked:
         self._try(lambda tracker: self._begin(tracker, scenario, directory, first_round))
 
     def round_finished(self, row: Mapping[str, Any]) -> None:
-        """Pass on, and log the round's numbers."""
-        self._observer.round_finished(row)
+        """Log the round's numbers, and pass on."""
+        # First: an observer may end the run, and a round that is in the checkpoint is not repeated.
         self._try(lambda tracker: tracker.log(int(row["round"]), scalars_of(row)))
+        self._observer.round_finished(row)
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """Pass on, and remember the summary for the end."""
