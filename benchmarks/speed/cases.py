@@ -106,7 +106,7 @@ def _population(name: str, clients: int, rounds: int) -> Case:
         _scenario(f"population-{name}", clients, 100, _MLP),
         "population",
         rounds,
-        (LOOP, VECTORIZED, COMPILED),
+        (LOOP, VECTORIZED),
     )
 
 
@@ -154,7 +154,7 @@ CASES = {
             _PROX,
             "own",
             8,
-            (AUTO, LOOP, VECTORIZED, COMPILED, HAND, PFL, FLOWER),
+            (AUTO, LOOP, LOOP_RAY, VECTORIZED, HAND, PFL, FLOWER),
         ),
         Case(
             "cnn",

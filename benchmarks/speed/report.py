@@ -232,7 +232,7 @@ TARGETS = (
         for name in ("10k", "100k", "1m")
     ),
     Target("population-1m", "bytes an idle client beyond its index list", 200, False, _idle_bytes),
-    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO)),
+    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO, LOOP_RAY)),
     Target(
         *("fedprox", "times the best loop", 1, True),
         lambda numbers: ratio(numbers.best("fedprox", LOOP, HAND), numbers.best("fedprox", AUTO)),

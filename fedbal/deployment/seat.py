@@ -15,7 +15,7 @@ from fedbal.deployment.order import EVALUATION, JOIN, ORDER, REPORT, Order, Repo
 from fedbal.deployment.own_data import OwnData, own_federation
 from fedbal.deployment.states import SiteStates
 from fedbal.determinism import pin
-from fedbal.errors import FedbalError
+from fedbal.errors import FedbalError, UsageError
 from fedbal.fingerprints import of_packages
 from fedbal.grid import flower
 from fedbal.grid.work import NodeDirectory, node_of
@@ -89,6 +89,7 @@ class RunSeat:
         )
         try:
             if self._own is None:
+                self._require_consent()
                 return report
             if not seat.classes:
                 return replace(report, **self._own.described())
@@ -110,6 +111,15 @@ class RunSeat:
         except FedbalError as error:
             return replace(report, problem=str(error))
 
+    def _require_consent(self) -> None:
+        """Refuse to read a file of this machine that the coordinator names and the owner does not."""
+        path = getattr(self._scenario.data, "path", None)
+        if path is not None and self._options.partition < 0:
+            raise UsageError(
+                f"the scenario reads {path}, and nothing on {self._options.name} says that it may; start the site "
+                "with --data, or with --partition K if it shall play client K of that file."
+            )
+
     def _sit(self, seat: Seat) -> None:
         """Build data and clients for a seat, unless this is the one that is built."""
         if seat == self._seat:
@@ -118,6 +128,7 @@ class RunSeat:
         if self._own is not None:
             self._federation = own_federation(self._own, seat, options.name, scenario)
         elif self._federation is None:
+            self._require_consent()
             self._federation = load_federation(scenario.data, scenario.seed.partition)
         self._app = virtual_clients(scenario, self._federation, options.device)()
         self._seat = seat

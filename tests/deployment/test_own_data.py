@@ -127,6 +127,17 @@ def test_other_columns_are_refused_by_name(tmp_path):
         deploy(tmp_path, plan, sites_of(plan, tmp_path, tables))
 
 
+def test_a_site_reads_no_file_that_its_owner_did_not_name(tmp_path):
+    plan = scenario(f"data.path={table(tmp_path, 'secret', 60)}", "data.partition={name: iid, clients: 2}")
+    unasked = {node(k): site(plan, tmp_path, f"site-{k}") for k in range(2)}
+    with pytest.raises(RunError, match=r"site-0.*--data"):
+        deploy(tmp_path, plan, unasked, clients=2)
+    # A partition on its own command line says that it may.
+    agreed = {node(k): site(plan, tmp_path, f"site-{k}", k) for k in range(2)}
+    done = deploy(tmp_path, plan, agreed, clients=2, name="agreed")
+    assert RunReader(done).summary()["status"] == "finished"
+
+
 def test_a_missing_file_is_told_to_the_coordinator(tmp_path):
     plan = scenario()
     tables = {**clinics(tmp_path), "west": tmp_path / "nothing.csv"}
