@@ -147,7 +147,7 @@ class RunReader:
     @property
     def fingerprints(self) -> dict[str, Any]:
         """Hashes of everything that pairs runs."""
-        return self._json(FINGERPRINTS) or {}
+        return read_json(self.path / FINGERPRINTS) or {}
 
     def rounds(self) -> list[dict[str, Any]]:
         """Return the rows of finished rounds."""
@@ -159,7 +159,7 @@ class RunReader:
 
     def summary(self) -> dict[str, Any] | None:
         """Return the summary; None before the end of the run."""
-        return self._json(SUMMARY)
+        return read_json(self.path / SUMMARY)
 
     @property
     def status(self) -> str:
@@ -169,15 +169,16 @@ class RunReader:
             return str(summary["status"])
         return "running" if _is_locked(self.path) else "interrupted"
 
-    def _json(self, name: str) -> dict[str, Any] | None:
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            content: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise RunError(f"{path} is damaged: {error}.") from error
-        return content
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds; None if there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+    return content
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from fedbal.comparison.engines import Engines
 from fedbal.comparison.plan import RUNS, Cell, Plan
 from fedbal.comparison.records import Protocol
 from fedbal.errors import FedbalError, RunError, UsageError
-from fedbal.results import SCENARIO, SUMMARY, RunReader, disk_errors, to_json, write_atomically
+from fedbal.results import SCENARIO, SUMMARY, RunReader, disk_errors, read_json, to_json, write_atomically
 from fedbal.scenario import from_mapping, load
 
 PLAN = "plan.json"
@@ -190,14 +190,7 @@ class Store:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return what a file holds; None if there is none."""
-        path = self.path / name
-        if not path.is_file():
-            return None
-        try:
-            content: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise RunError(f"{path} is damaged: {error}.") from error
-        return content
+        return read_json(self.path / name)
 
 
 def to_mapping(plan: Plan, shard: str, tuning: Mapping[str, Any] | None = None) -> dict[str, Any]:
