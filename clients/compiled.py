@@ -93,7 +93,7 @@ def _inputs(batches: CohortBatches, chunk: int, width: int) -> Iterator[tuple[Te
         for one in index:
             yield batches.pool.x, batches.pool.y, one
         return
-    for x, y, _ in batches:
+    for x, y in batches.each():
         whole = x.new_zeros((chunk, width, *x.shape[2:])), y.new_zeros((chunk, width))
         for target, source in zip(whole, (x, y), strict=True):
             # Padding repeats a real row: zeros might not be valid inputs.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,23 +15,24 @@ from clients.augment import Augmentation, Changes
 from clients.data import Pool
 from clients.jobs import TrainJob
 
-VALUES_AT_ONCE = 2**22
-"""Numbers that are cut out of the pool in one go."""
+class Steps(NamedTuple):
+    """Steps that follow one another and are alike, of the clients that are still at work, which come first."""
 
+    clients: int
+    """Clients at work, k."""
+    padded: bool
+    """Whether some clients have fewer rows than others."""
+    inputs: tuple[Tensor, ...]
+    """Rows of the pool (steps, k, b), or features (1, k, b, ...) and labels (1, k, b); then real rows (steps, k)."""
 
-class CohortBatch(NamedTuple):
-    """One step of the clients that are still at work, which come first."""
-
-    x: Tensor
-    """(k, b, ...), float32."""
-    y: Tensor
-    """(k, b), int64."""
-    weight: Tensor | None
-    """(k, b): 1 for a real row, 0 for padding; None: all real."""
+    @property
+    def kind(self) -> Hashable:
+        """What tells steps apart beside their number."""
+        return self.padded, *((one.shape[1:], one.stride()[1:]) for one in self.inputs)
 
 
 class CohortBatches:
-    """Iterates over the steps of clients sorted from most to fewest steps.
+    """The steps of clients sorted from most to fewest steps.
 
     Parameters
     ----------
@@ -76,17 +77,26 @@ class CohortBatches:
         )
         return first.pool if same else None
 
-    def __iter__(self) -> Iterator[CohortBatch]:
-        cut = self._one_by_one() if self.pool is None else self._from_pool(self.pool)
-        device = self._jobs[0].local.data.train.pool.device
-        sizes = torch.from_numpy(self.sizes).to(device)
-        for step, (x, y) in enumerate(cut):
-            active, width = int(self.active[step]), int(self.widths[step])
-            weight = None
-            if (self.sizes[step, :active] < width).any():
-                real = torch.arange(width, device=device) < sizes[step, :active, None]
-                weight = real.to(x.dtype)
-            yield CohortBatch(x, y, weight)
+    def runs(self) -> Iterator[Steps]:
+        """Iterate over all steps, as many at a time as are alike."""
+        if not len(self.sizes):
+            return
+        sizes = torch.from_numpy(self.sizes).to(self._jobs[0].local.data.train.pool.device)
+        # Clients that are done have no rows, and the others stand before them.
+        padded = self.sizes.sum(axis=1) < self.active * self.widths
+        if self.pool is None:
+            for step, (x, y) in enumerate(self.each()):
+                active = int(self.active[step])
+                yield Steps(active, bool(padded[step]), (x[None], y[None], sizes[step : step + 1, :active]))
+            return
+        rows, begins = self.rows()
+        index = torch.from_numpy(rows).to(self.pool.device)
+        kinds = np.stack([self.active, self.widths, padded])
+        changes = np.flatnonzero((np.diff(kinds) != 0).any(axis=0)) + 1
+        for first, last in itertools.pairwise([0, *changes.tolist(), len(self.sizes)]):
+            active, width = int(self.active[first]), int(self.widths[first])
+            own = index[int(begins[first]) : int(begins[last])].view(last - first, active, width)
+            yield Steps(active, bool(padded[first]), (own, sizes[first:last, :active]))
 
     def rows(self, width: int | None = None, clients: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the pool's rows of all steps in one array, and where each step begins in it.
@@ -115,22 +125,8 @@ class CohortBatches:
             filled[np.repeat(starts, self._lengths) + offsets] = np.concatenate(parts)
         return filled, begins
 
-    def _from_pool(self, pool: Pool) -> Iterator[tuple[Tensor, Tensor]]:
-        rows, begins = self.rows()
-        index = torch.from_numpy(rows).to(pool.device)
-        at_once = max(1, VALUES_AT_ONCE // max(1, math.prod(pool.x.shape[1:])))
-        step = 0
-        while step < len(self.sizes):
-            # As many whole steps as fit, at least one.
-            last = max(step + 1, int(np.searchsorted(begins, begins[step] + at_once, side="right")) - 1)
-            x, y = pool.batch(index[int(begins[step]) : int(begins[last])])
-            for one in range(step, last):
-                a, b = int(begins[one] - begins[step]), int(begins[one + 1] - begins[step])
-                shape = (int(self.active[one]), int(self.widths[one]))
-                yield x[a:b].view(*shape, *x.shape[1:]), y[a:b].view(*shape, *y.shape[1:])
-            step = last
-
-    def _one_by_one(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def each(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over features (k, b, ...) and labels (k, b) of the steps of clients that change their rows."""
         cuts = [job.local.data.train.cut(job.batches) for job in self._jobs]
         changes = [self._changes(job) for job in self._jobs]
         for step in range(len(self.sizes)):

@@ -36,5 +36,9 @@ def _draws(module: nn.Module) -> bool:
 
 def known_parts(model: nn.Module, update: ClientUpdate) -> bool:
     """Tell whether update, loss and layers are fedbal's or torch's; a user's might remember earlier calls."""
-    parts = (update, update.criterion, *model.modules())
-    return all(type(part).__module__.partition(".")[0] in OWN for part in parts)
+    return all(map(ours, (update, update.criterion, *model.modules())))
+
+
+def ours(part: object) -> bool:
+    """Tell whether the class of a part is fedbal's or torch's."""
+    return type(part).__module__.partition(".")[0] in OWN

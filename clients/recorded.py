@@ -1,49 +1,36 @@
-"""Steps that come again and again are recorded once as a plain list of kernels and replayed from then on.
+"""Steps that come again and again are recorded once as a plain list of kernels; from then on many run as one call.
 
 Most of a small step is spent in Python and in building the graph of its gradient, deciding which kernels to call.
 A recording calls the same kernels in the same order on tensors of the same shapes, so its numbers are the same
-bits; torch's interpreter runs it in a third of the time. It is made by watching one call, and kept only if its
-first replay gives that call's bits.
+bits; torch's interpreter runs it in a third of the time, without Python's lock, so that threads train side by side.
+It is made by watching one step, and kept only if its first replay gives that step's bits.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from clients.optimizers import Optimizer
+from clients.purity import ours
+from clients.tape import RATE, Tape
 
 CALLS_BEFORE = 24
-"""Calls of a step of the same shapes before it is recorded, which takes as long as some twenty calls."""
+"""Steps of the same shapes before one is recorded, which takes as long as some twenty steps."""
 MOST = 512
 """Recordings kept; a run with more shapes than that goes on without."""
 
-_NUMBERS: dict[Any, int] = {
-    torch.contiguous_format: 0,
-    torch.preserve_format: 1,
-    torch.channels_last: 2,
-    torch.strided: 0,
-    torch.uint8: 0,
-    torch.int32: 3,
-    torch.int64: 4,
-    torch.float32: 6,
-    torch.float64: 7,
-    torch.bool: 11,
-    torch.float16: 5,
-    torch.bfloat16: 15,
-}
-"""What the interpreter calls torch's enumerations."""
-_NUMBERED = (torch.dtype, torch.memory_format, torch.layout)
-
-Step = Callable[..., tuple[Tensor, ...]]
-"""Pure; takes and returns tensors."""
+Step = Callable[[Optimizer, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], None]
+"""One local step: ``step(optimizer, moving, inputs, fixed)`` changes ``moving`` in place and nothing else."""
 
 
 class Recorder:
-    """Keeps recordings of pure functions of tensors, in families of the same function."""
+    """Keeps recordings of local steps, in families of the same step."""
 
     def __init__(self) -> None:
         self._families: dict[Hashable, Family] = {}
@@ -54,7 +41,7 @@ class Recorder:
         return sum(family.recordings for family in self._families.values())
 
     def family(self, kind: Hashable) -> Family:
-        """Return the recordings of one function.
+        """Return the recordings of one step.
 
         Parameters
         ----------
@@ -67,60 +54,91 @@ class Recorder:
 
 
 class Family:
-    """Recordings of one function by the shapes of its arguments."""
+    """Recordings of one step by the shapes of its tensors."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._calls: dict[Hashable, int] = {}
-        self._steps: dict[Hashable, Replay | None] = {}
+        self._replays: dict[Hashable, Replay | None] = {}
 
     @property
     def recordings(self) -> int:
         """Steps recorded so far."""
-        return sum(step is not None for step in self._steps.values())
+        return sum(replay is not None for replay in self._replays.values())
 
-    def run(self, key: Hashable, step: Step, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return ``step(*tensors)``.
+    def run(
+        self,
+        key: Hashable,
+        step: Step,
+        optimizer: Optimizer,
+        moving: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+    ) -> None:
+        """Do several steps.
 
         Parameters
         ----------
         key : hashable
             Shapes and layouts of the tensors, as far as they differ between calls.
         step : callable
-            The function; it must not depend on anything but its arguments.
-        tensors : sequence of Tensor
-            Its arguments, without gradients.
+            What is done; it must not depend on anything but its arguments.
+        optimizer : Optimizer
+            The local optimizer; of those with the same key only the rate differs.
+        moving : sequence of Tensor
+            What steps change in place, without gradients.
+        inputs : sequence of Tensor, (steps, ...)
+            What each step reads, at least one.
+        fixed : sequence of Tensor
+            What all steps read.
         """
-        replay = self._steps.get(key)
-        if replay is not None:
-            return replay(*tensors)
-        if key in self._steps:
-            return step(*tensors)
-        calls = self._calls[key] = self._calls.get(key, 0) + 1
-        if calls <= CALLS_BEFORE:
-            return step(*tensors)
-        found, self._steps[key] = _record(step, tensors, self._recorder.recordings < MOST)
-        return found
+        steps, done = len(inputs[0]), 0
+        if not ours(optimizer) or not hasattr(optimizer, "lr"):
+            return _plainly(step, optimizer, moving, inputs, fixed)
+        if key not in self._replays:
+            calls = self._calls.get(key, 0)
+            done = min(steps, max(0, CALLS_BEFORE - calls))
+            self._calls[key] = calls + done
+            _plainly(step, optimizer, moving, [one[:done] for one in inputs], fixed)
+            if done == steps:
+                return None
+            if self._recorder.recordings < MOST:
+                self._replays[key] = _record(step, optimizer, moving, [one[done] for one in inputs], fixed)
+                done += 1
+            else:
+                self._replays[key] = None
+        replay = self._replays[key]
+        left = [one[done:] for one in inputs] if done else inputs
+        if replay is None or replay.rate not in (None, optimizer.lr):
+            _plainly(step, optimizer, moving, left, fixed)
+        elif steps > done:
+            replay(steps - done, optimizer.lr, (*moving, *left, *fixed))
+        return None
 
 
 class Replay:
-    """A recorded step."""
+    """A recorded step.
 
-    def __init__(self, graph: Any) -> None:
-        function = torch._C._create_function_from_graph("step", graph)
+    Attributes
+    ----------
+    rate : float, optional
+        The only learning rate that it knows; None: it is told.
+    """
+
+    def __init__(self, graph: Any, rate: float | None) -> None:
+        self.rate = rate
         # Held, since the interpreter's plan belongs to it.
-        self._function = function
+        self._function = torch._C._create_function_from_graph("steps", graph)
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return what the step would."""
+    def __call__(self, steps: int, rate: float, tensors: Sequence[Tensor]) -> None:
+        """Do some steps, on what moves, all inputs and what is fixed."""
         was = torch._C._get_graph_executor_optimize()
         # Unoptimised: every kernel as it was recorded, none fused or reordered.
         torch._C._set_graph_executor_optimize(False)
         try:
-            found: tuple[Tensor, ...] = self._function(*tensors)
+            self._function(steps, rate, *tensors)
         finally:
             torch._C._set_graph_executor_optimize(was)
-        return found
 
 
 class Flat:
@@ -155,142 +173,48 @@ class Flat:
         return repr(self._structure), repr(self._leaves), shapes
 
 
-class _Unrecordable(Exception):
-    """The step does something that a list of kernels cannot say."""
+def _plainly(
+    step: Step,
+    optimizer: Optimizer,
+    moving: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+) -> None:
+    for own in zip(*inputs, strict=True):
+        step(optimizer, moving, own, fixed)
 
 
-def _record(step: Step, tensors: Sequence[Tensor], room: bool) -> tuple[tuple[Tensor, ...], Replay | None]:
-    """Return what the step does, and its recording if it has one that does the same."""
-    if not room:
-        return step(*tensors), None
-    tape = _Tape(tensors)
-    with tape:
-        found = step(*tensors)
-    try:
-        replay = Replay(tape.graph(found))
-        again = replay(*tensors)
-    except Exception:
-        # A user's loss may do what cannot be recorded, another torch may not know it; the step goes on as it is.
-        return found, None
-    return found, replay if all(map(_same, found, again)) else None
+def _record(
+    step: Step,
+    optimizer: Optimizer,
+    moving: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+) -> Replay | None:
+    """Do a step, and return its recording if it has one that does the same."""
+    before = [tensor.clone() for tensor in moving]
+    step(optimizer, moving, inputs, fixed)
+    rate = float(optimizer.lr)  # type: ignore[attr-defined]
+    marked = copy.copy(optimizer)
+    marked.lr = RATE  # type: ignore[attr-defined]
+    stacks = [one[None] for one in inputs]
+    # Numbers that are worked out of the rate hide it; such a recording is good for one rate only.
+    for watched, only in ((marked, None), (optimizer, rate)):
+        own, again = ([tensor.clone() for tensor in before] for _ in range(2))
+        tape = Tape(own, inputs, fixed)
+        with tape:
+            step(watched, own, inputs, fixed)
+        try:
+            replay = Replay(tape.graph(), only)
+            replay(1, rate, (*again, *stacks, *fixed))
+        except Exception:
+            # A user's loss may do what cannot be recorded, another torch may not know it; the step goes on as it is.
+            return None
+        if all(map(_same, again, moving)):
+            return replay
+    return None
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
-    alike = first.shape == second.shape and first.dtype == second.dtype and first.stride() == second.stride()
-    return alike and bool(torch.equal(first, second) or torch.equal(first.isnan(), second.isnan()))
-
-
-_REFUSED = {
-    torch.Tag.data_dependent_output,
-    torch.Tag.dynamic_output_shape,
-    torch.Tag.nondeterministic_seeded,
-}
-
-
-def _by_numbers(func: Any, args: tuple[Any, ...]) -> bool:
-    """Tell whether a kernel looks rows up by their numbers, not by a mask, so that shapes are known."""
-    return func is torch.ops.aten.index.Tensor and not any(
-        one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1]
-    )
-
-
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down the kernels that are called while it is active as a graph of torch's interpreter."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._graph: Any = torch._C.Graph()
-        self._values: dict[int, Any] = {}
-        self._alive: list[Any] = []
-        self._given: set[int] = set()
-        self._obstacle: str | None = None
-        for tensor in tensors:
-            self._know(tensor, self._graph.addInput())
-            self._given.add(id(tensor))
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Otherwise torch imports its compiler, for most of a second, to keep it from looking in here.
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call a kernel and write it down."""
-        found = func(*args, **(kwargs or {}))
-        if self._obstacle is None:
-            try:
-                self._write(func, args, kwargs or {}, found)
-            except Exception as error:
-                self._obstacle = f"{func}: {error}"
-        return found
-
-    def graph(self, outputs: Sequence[Tensor]) -> Any:
-        """Return the graph of everything that was called, with these outputs."""
-        if self._obstacle is not None:
-            raise _Unrecordable(self._obstacle)
-        whole = self._node("prim::TupleConstruct", [self._value(one) for one in outputs], 1)
-        whole.output().setType(torch._C.TupleType([torch._C.TensorType.get()] * len(outputs)))
-        self._graph.registerOutput(whole.output())
-        self._alive.clear()
-        return self._graph
-
-    def _know(self, tensor: Tensor, value: Any) -> None:
-        value.setType(torch._C.TensorType.get())
-        self._values[id(tensor)] = value
-        # An id is a tensor's own only as long as it lives.
-        self._alive.append(tensor)
-
-    def _node(self, name: str, inputs: list[Any], outputs: int) -> Any:
-        return self._graph.insertNode(self._graph.create(name, inputs, outputs))
-
-    def _write(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], found: Any) -> None:
-        if func is torch.ops.aten.detach.default:
-            self._know(found, self._value(args[0]))
-            return
-        schema = func._schema
-        if _REFUSED & set(func.tags) and not _by_numbers(func, args):
-            raise _Unrecordable("its effect depends on more than shapes")
-        if func is torch.ops.aten._to_copy.default and isinstance(args[0], float):
-            # Mapped over clients a number comes as it is, where the interpreter wants a tensor.
-            args = torch.tensor(args[0], dtype=torch.float64), *args[1:]
-        inputs = []
-        for position, argument in enumerate(schema.arguments):
-            given = args[position] if position < len(args) else None
-            if position >= len(args):
-                given = kwargs.get(argument.name, argument.default_value)
-            inputs.append(self._argument(given, argument.type))
-            if argument.is_write and id(given) in self._given:
-                raise _Unrecordable("it writes to what it is given")
-        outputs = found if isinstance(found, tuple) else (found,)
-        node = self._node(schema.name, inputs, len(schema.returns))
-        for one, value in zip(outputs, node.outputs(), strict=True):
-            if isinstance(one, Tensor):
-                self._know(one, value)
-            elif isinstance(one, list):
-                value.setType(torch._C.ListType.ofTensors())
-                parts = self._node("prim::ListUnpack", [value], len(one))
-                for part, own in zip(one, parts.outputs(), strict=True):
-                    self._know(part, own)
-            elif one is not None:
-                raise _Unrecordable("it returns numbers")
-
-    def _argument(self, given: Any, kind: Any) -> Any:
-        if isinstance(given, Tensor):
-            return self._value(given)
-        if not isinstance(given, list | tuple):
-            return self._graph.insertConstant(
-                _NUMBERS.get(given, given) if type(given) in _NUMBERED else given
-            )
-        while isinstance(kind, torch._C.OptionalType):
-            kind = kind.getElementType()
-        node = self._node("prim::ListConstruct", [self._argument(one, None) for one in given], 1)
-        node.output().setType(kind)
-        return node.output()
-
-    def _value(self, tensor: Tensor) -> Any:
-        if id(tensor) not in self._values:
-            # Made before the step: the same in all calls.
-            self._know(tensor, self._graph.insertConstant(tensor.detach()))
-            self._given.add(id(tensor))
-        return self._values[id(tensor)]
+    # NaN differs from itself and may be anywhere; what is left of the tensors must be equal.
+    return bool(torch.equal(first.nan_to_num(), second.nan_to_num()))

@@ -16,18 +16,17 @@ from torch import Tensor
 from torch.func import vmap
 
 from clients.base import Batch, Frozen, Tensors
+from clients.data import Pool
 from clients.gather import CohortBatches
 from clients.groups import training_mode
 from clients.jobs import TrainJob
-from clients.optimizers import clip
-from clients.recorded import Flat
+from clients.optimizers import Optimizer, clip
+from clients.recorded import Flat, Step
 from clients.stacking import First, Stacked, alike, stack_priors, stack_starts
 from clients.trainer import Trainer
 
 Trained = tuple[Tensors, float]
 """All tensors that travel after training, and the mean training loss over all samples seen."""
-Found = tuple[Tensor, ...]
-"""Gradients and losses of all clients."""
 
 
 def train_together(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
@@ -60,31 +59,53 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
     state = optimizer.init(params)
     batches = CohortBatches(jobs, options.augment, options.seed)
     frozen, prior = Stacked.of([job.frozen for job in jobs]), stack_priors(jobs)
-    gradient = stacked_gradient(trainer, frozen.dims, options.clip_norm)
-    device = jobs[0].local.data.train.pool.device
-    totals = torch.zeros(len(jobs), dtype=torch.float64, device=device)
-    sizes = torch.from_numpy(batches.sizes).to(device)
-    now = First(params, state, frozen, prior)
-    names, count = list(params), -1
-    kind = ("at once", frozen.kind, None if prior is None else prior.shape[1:])
+    pool = batches.pool
+    totals = torch.zeros(len(jobs), dtype=torch.float64, device=jobs[0].local.data.train.pool.device)
+    kind = ("at once", frozen.kind, None if prior is None else prior.shape[1:], pool)
     family = trainer.recorder.family(kind)
-    for step, (x, y, weight) in enumerate(batches):
-        k = now.of(len(y))
-        if k != count:
-            rest, moving, count = Flat((now.prior, now.frozen)), list(now.params.values()), k
-        weights = () if weight is None else (weight,)
-
-        def together(*tensors: Tensor, rest: Flat = rest, weighted: bool = weight is not None) -> Found:
-            own, (x, y, *others) = dict(zip(names, tensors, strict=False)), tensors[len(names) :]
-            weight = others.pop(0) if weighted else None
-            gradients, values = gradient(own, x, y, weight, *rest.tree(others))
-            return (*gradients.values(), values)
-
-        key = (x.shape, x.stride(), weight is None)
-        *found, values = family.run(key, together, (*moving, x, y, *weights, *rest.tensors))
-        optimizer.step(now.params, dict(zip(names, found, strict=True)), now.state)
-        totals[:k] += values.to(torch.float64) * sizes[step, :k]
+    now = First(params, state, frozen, prior)
+    for steps in batches.runs():
+        now.of(steps.clients)
+        rest = Flat((now.prior, now.frozen))
+        step = _step(trainer, list(params), list(state), frozen.dims, rest, pool, steps.padded)
+        moving = [*now.params.values(), *now.state.values(), totals[: steps.clients]]
+        fixed = rest.tensors if pool is None else [pool.x, pool.y, *rest.tensors]
+        family.run(steps.kind, step, optimizer, moving, steps.inputs, fixed)
     return results(trainer, jobs, params, totals, batches)
+
+
+def _step(
+    trainer: Trainer,
+    names: Sequence[str],
+    kept: Sequence[str],
+    frozen_dims: Frozen,
+    rest: Flat,
+    pool: Pool | None,
+    padded: bool,
+) -> Step:
+    """Return one step of the clients at work: their parameters, optimizer's state and summed losses move."""
+    gradient = stacked_gradient(trainer, frozen_dims, trainer.options.clip_norm)
+
+    def step(
+        optimizer: Optimizer, moving: Sequence[Tensor], inputs: Sequence[Tensor], fixed: Sequence[Tensor]
+    ) -> None:
+        params = dict(zip(names, moving, strict=False))
+        state = dict(zip(kept, moving[len(names) :], strict=False))
+        *given, sizes = inputs
+        if pool is None:
+            x, y = given
+        else:
+            (rows,), (all_x, all_y, *fixed) = given, fixed
+            flat_x, flat_y = pool.cut(all_x, all_y, rows.reshape(-1))
+            x, y = (flat.view(*rows.shape, *flat.shape[1:]) for flat in (flat_x, flat_y))
+        weight = None
+        if padded:
+            weight = (torch.arange(y.shape[1], device=y.device) < sizes[:, None]).to(x.dtype)
+        gradients, values = gradient(params, x, y, weight, *rest.tree(fixed))
+        optimizer.step(params, gradients, state)
+        moving[-1].add_(values.to(torch.float64) * sizes)
+
+    return step
 
 
 def results(
