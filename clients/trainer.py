@@ -16,7 +16,7 @@ from clients.functional import ModelFunction
 from clients.groups import shared_names
 from clients.optimizers import Optimizer
 from clients.preprocess import Preprocess
-from clients.purity import known_parts, model_obstacle
+from clients.purity import known_parts, model_obstacle, ours
 from clients.schedules import Constant, LearningRateSchedule
 from clients.training import LocalPlan, StepOptions
 from fedbal.measures import measures_for
@@ -100,6 +100,11 @@ class Trainer:
         """Whether the steps of a client alone can be recorded: they are functions of tensors."""
         known = known_parts(self.model, self.update) and self.update.steps_along_loss
         return known and model_obstacle(self.model) is None
+
+    @property
+    def pure(self) -> bool:
+        """Whether nothing that clients do is a user's or draws from a shared stream: threads may train them."""
+        return self.replays and ours(self.optimizer) and ours(self.schedule)
 
     @cached_property
     def forward(self) -> ModelFunction:

@@ -159,6 +159,7 @@ def assemble(scenario: Scenario, device: str, federation: Federation | None = No
     parameters = sum(value.size for value in complete.values())
     load = Load(scenario.rounds, cohort, steps, plan.batch_size, parameters)
     trainer = replace(clients, device="cpu").trainer()
+    load = replace(load, pure=device == "cpu" and trainer.pure)
     choice = choose_engine(scenario, trainer, dataset.input_shape, load, device)
     clients = replace(clients, engine=choice.engine)
     strategy = make_strategy(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +19,17 @@ from fedbal.grid.base import VirtualGrid
 from fedbal.grid.chunks import Chunks
 from fedbal.grid.inprocess import InProcessGrid
 from fedbal.grid.ray import RayGrid, import_ray
+from fedbal.grid.threads import ThreadGrid
 from fedbal.grid.work import NodeDirectory
 from fedbal.scenario_blocks import RuntimeBlock
 from fedbal.virtual import VirtualClients
 
 SECONDS_THAT_PAY = 30.0
 """Ray takes some seconds to start; below this estimate one process is done sooner."""
+SECONDS_THAT_PAY_THREADS = 3.0
+"""Each thread makes and warms a model of its own; below this estimate one is done sooner."""
+MOST_THREADS = 8
+"""Beyond, threads wait for each other's Python; processes do not."""
 SECONDS_PER_STEP = 2e-4
 FLOPS_PER_SECOND = 5e9
 
@@ -44,6 +50,8 @@ class Load:
         Samples a step.
     parameters : int
         Trainable numbers of the model.
+    pure : bool
+        Whether what clients compute is a function of tensors alone, on the CPU, so that threads can train them.
     """
 
     rounds: int
@@ -51,6 +59,7 @@ class Load:
     steps: float
     batch: int
     parameters: int
+    pure: bool = False
 
     @property
     def seconds(self) -> float:
@@ -86,16 +95,51 @@ def choose_device(runtime: RuntimeBlock) -> str:
     return wanted
 
 
-def choose_backend(runtime: RuntimeBlock, load: Load) -> str:
-    """Return ``ray`` or ``inprocess``: Ray when it is installed and more than one worker is useful."""
+class Placement(NamedTuple):
+    """Where clients are trained."""
+
+    backend: Literal["inprocess", "ray"]
+    threads: int = 1
+    """Workers that are threads of this process."""
+
+
+HERE = Placement("inprocess")
+"""One client after the other, or chunk after chunk, in this thread."""
+
+
+def choose_placement(runtime: RuntimeBlock, load: Load) -> Placement:
+    """Return where to train: in this process, by threads if they pay, or on Ray if more workers than that are useful.
+
+    Threads train clients whose work is a function of tensors alone; Ray's processes train any.
+    """
+    here = Placement("inprocess", _threads(runtime, load))
     if runtime.backend != "auto":
-        return runtime.backend
+        return here if runtime.backend == "inprocess" else Placement("ray")
     if importlib.util.find_spec("ray") is None or runtime.workers == 1 or load.cohort == 1:
-        return "inprocess"
-    if runtime.workers != "auto" or runtime.address is not None or _shares_a_card(runtime):
-        return "ray"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return "ray" if cores >= 2 * runtime.num_cpus and load.seconds > SECONDS_THAT_PAY else "inprocess"
+        return here
+    if runtime.address is not None or _shares_a_card(runtime):
+        return Placement("ray")
+    if load.pure and (runtime.workers if runtime.workers != "auto" else _cores()) <= MOST_THREADS:
+        return here
+    if runtime.workers != "auto":
+        return Placement("ray")
+    enough = _cores() >= 2 * runtime.num_cpus and load.seconds > SECONDS_THAT_PAY
+    return Placement("ray") if enough else here
+
+
+def _threads(runtime: RuntimeBlock, load: Load) -> int:
+    if not load.pure:
+        return 1
+    if runtime.workers != "auto":
+        return min(runtime.workers, load.cohort)
+    if load.seconds < SECONDS_THAT_PAY_THREADS:
+        return 1
+    fitting = int(_cores() / max(runtime.num_cpus, runtime.threads))
+    return max(1, min(fitting, load.cohort, MOST_THREADS))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _share(runtime: RuntimeBlock, clients: VirtualClients) -> float | Callable[[], Measured]:
@@ -112,7 +156,7 @@ def _shares_a_card(runtime: RuntimeBlock) -> bool:
 
 
 def make_grid(
-    backend: str,
+    placement: Placement,
     runtime: RuntimeBlock,
     clients: VirtualClients,
     directory: NodeDirectory,
@@ -120,9 +164,12 @@ def make_grid(
     costs: Sequence[float] | NDArray[np.float64],
     cohort: int,
 ) -> VirtualGrid:
-    """Start the grid of a backend."""
+    """Start the grid of a placement."""
     chunks = Chunks(clients.engine, clients.plan, clients.federation.train.sizes)
-    if backend == "inprocess":
+    if placement.threads > 1:
+        parts = (clients, directory, nodes, chunks)
+        return ThreadGrid(*parts, costs=costs, workers=placement.threads, threads=runtime.threads)
+    if placement == HERE:
         return InProcessGrid(clients(), directory, nodes, chunks)
     import_ray()
     return RayGrid(

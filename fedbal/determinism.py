@@ -24,6 +24,11 @@ def pin(threads: int) -> None:
     allow_tf32(False)
 
 
+def pin_thread(threads: int) -> None:
+    """Let the calling thread, not the process, use ``threads`` torch threads: a new one would use all cores."""
+    torch.set_num_threads(threads)
+
+
 def allow_tf32(allowed: bool) -> None:
     """Say whether matrix products and convolutions may round their inputs to TF32."""
     torch.backends.cudnn.allow_tf32 = allowed

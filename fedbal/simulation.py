@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedbal.assembly import assemble
-from fedbal.backend import choose_backend, choose_device, make_grid
+from fedbal.backend import HERE, choose_device, choose_placement, make_grid
 from fedbal.data.federation import Federation
 from fedbal.determinism import pinned
 from fedbal.driver import drive, quiet, require_same
@@ -174,9 +174,10 @@ def _execute(
         if before:
             require_same(before, assembly)
         scenario = recorded(scenario, assembly.clients.engine)
-        backend = choose_backend(scenario.runtime, assembly.load) if federation_of is None else "inprocess"
+        # Runs side by side have a process each.
+        alone = federation_of is None
         grid = make_grid(
-            backend,
+            choose_placement(scenario.runtime, assembly.load) if alone else HERE,
             scenario.runtime,
             assembly.clients,
             assembly.directory,

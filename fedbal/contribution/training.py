@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from clients.data import Split
 from fedbal.assembly import Assembly, assemble
-from fedbal.backend import choose_backend, choose_device, make_grid
+from fedbal.backend import choose_device, choose_placement, make_grid
 from fedbal.checkpoint import Snapshot
 from fedbal.contribution.shapley import Coalition
 from fedbal.errors import RunError, UsageError
@@ -73,7 +73,7 @@ class CoalitionTrainer:
     def __enter__(self) -> Self:
         assembly = self.assembly
         self._grid = make_grid(
-            choose_backend(self._runtime, assembly.load),
+            choose_placement(self._runtime, assembly.load),
             self._runtime,
             assembly.clients,
             assembly.directory,

@@ -20,6 +20,7 @@ from clients.app import TrainingApp
 from clients.jobs import TrainReply
 from clients.scoring import Scored
 from fedbal import protocol
+from fedbal.errors import RunError
 from fedbal.grid import flower
 from fedbal.grid.gather import Gather
 from fedbal.grid.work import NodeDirectory
@@ -122,6 +123,11 @@ class CohortWorker:
         self._round = 0
         self._current: Arrays = {}
         self._kept: dict[int, _Chunk] = {}
+        self._leaving = False
+
+    def leave(self) -> None:
+        """End training after the clients at hand; another thread may say so."""
+        self._leaving = True
 
     def train(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> Trained:
         """Train the chunks of a task, in order."""
@@ -207,6 +213,8 @@ class CohortWorker:
     ) -> None:
         together = self._app.engine.together
         for group in [clients] if together else [[client] for client in clients]:
+            if self._leaving:
+                raise RunError("the training of a round was ended")
             started = time.perf_counter()
             asked = [(_told(content, client.own), self._context(client)) for client in group]
             answers = self._answers(asked)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedbal.protocol import LOCAL_WORK
+from strategies.order import CohortOrder
+from strategies.stacked import StackedReplies
 
 NEWEST = 0.5
 """Weight of the latest measurement in a client's mean."""
@@ -41,6 +45,18 @@ class Costs:
         before = self._rates.get(client, rate)
         self._mean = self._moved(self._mean, rate) if self._rates else rate
         self._rates[client] = self._moved(before, rate)
+
+    def learn_round(
+        self, order: CohortOrder, replies: StackedReplies, client_of: Callable[[int], int]
+    ) -> None:
+        """Take what a round's clients measured, of those that did all of their work."""
+        for node, seconds in replies.seconds.items():
+            if node not in replies.failed and LOCAL_WORK not in order.own.get(node, {}):
+                self.learn(client_of(node), seconds)
+
+    def placed(self, groups: Sequence[Sequence[int]], workers: int) -> list[list[int]]:
+        """Return for each worker which groups of clients it trains."""
+        return longest_first([sum(map(self.of, group)) for group in groups], workers)
 
     @staticmethod
     def _moved(mean: float, value: float) -> float:

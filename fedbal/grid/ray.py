@@ -27,7 +27,7 @@ from fedbal.grid import flower
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.chunks import Chunks
 from fedbal.grid.lean import FROM_MODEL, CohortTask, CohortWorker, call
-from fedbal.grid.placement import Costs, longest_first
+from fedbal.grid.placement import Costs
 from fedbal.grid.resources import fit_workers, room
 from fedbal.grid.work import NodeDirectory, Outcome, Runner, Task
 from fedbal.protocol import LOCAL_WORK, config_of
@@ -214,10 +214,10 @@ class RayGrid(VirtualGrid):
     def _gather(self, tasks: Sequence[Task], payloads: Sequence[ArrayRecord]) -> list[Outcome]:
         shared = [self._ray.put(payload) for payload in payloads]
         chunks = self.chunks_of(tasks)
-        costs = [sum(self._costs.of(self.directory.client(tasks[i].node)) for i in chunk) for chunk in chunks]
+        shares = self.placed([[tasks[index].node for index in chunk] for chunk in chunks])
         outcomes: dict[int, Outcome] = {}
         waiting = {}
-        for worker, placed in zip(self._pool, longest_first(costs, self.workers), strict=True):
+        for worker, placed in zip(self._pool, shares, strict=True):
             if placed:
                 batch = [[tasks[index] for index in chunks[one]] for one in placed]
                 waiting[worker.work.remote(batch, *shared)] = (worker, placed, 1)
@@ -262,8 +262,7 @@ class RayGrid(VirtualGrid):
 
     def placed(self, groups: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return for each worker which groups of nodes it trains."""
-        costs = [sum(self._costs.of(self.directory.client(node)) for node in group) for group in groups]
-        return longest_first(costs, self.workers)
+        return self._costs.placed([list(map(self.directory.client, group)) for group in groups], self.workers)
 
     def cohort_step(
         self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord] = ()
@@ -273,10 +272,7 @@ class RayGrid(VirtualGrid):
 
     def learn(self, order: CohortOrder, replies: StackedReplies) -> None:
         """Remember what the clients' full local work took."""
-        failed = replies.failed
-        for node, seconds in replies.seconds.items():
-            if node not in failed and LOCAL_WORK not in order.own.get(node, {}):
-                self._costs.learn(self.directory.client(node), seconds)
+        self._costs.learn_round(order, replies, self.directory.client)
 
     def _stepped(
         self, what: str, tasks: Sequence[CohortTask], argument: Any, payloads: Sequence[ArrayRecord]

@@ -17,7 +17,7 @@ import numpy as np
 
 from fedbal import checkpoint
 from fedbal.assembly import assemble
-from fedbal.backend import choose_device, make_grid
+from fedbal.backend import HERE, choose_device, make_grid
 from fedbal.data.federation import Federation, Shards
 from fedbal.determinism import pinned
 from fedbal.driver import quiet
@@ -91,7 +91,7 @@ def _measure(directory: Path, federations: Federations) -> dict[str, Any]:
         assembly = assemble(everyone, choose_device(scenario.runtime), federation)
         measures, nodes = assembly.test.measures, list(assembly.population.testers)
         with make_grid(
-            "inprocess",
+            HERE,
             scenario.runtime,
             assembly.clients,
             assembly.directory,
