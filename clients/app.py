@@ -12,7 +12,7 @@ from clients.base import LocalRound, Tensors
 from clients.cohort import train_alone
 from clients.data import ClientData
 from clients.engine import LOOP, Engine
-from clients.jobs import TrainJob, TrainReply, finish, prepare, requested, to_content
+from clients.jobs import Told, TrainJob, TrainReply, finish, prepare, prepare_told, requested, to_content
 from clients.memory import OUT_OF_MEMORY, Memory, device_full, release
 from clients.preprocess import prepared
 from clients.records import encode
@@ -70,10 +70,13 @@ class TrainingApp(ClientApp):
             The device has no memory for even one client.
         """
         answers: list[TrainReply | Exception | SystemExit | TrainJob] = []
+        told: Told | None = None
         for content, context in asked:
             try:
-                job = prepare(self.trainer, self.rows_of(content, context), content, context.state)
-                answers.append(job)
+                data = self.rows_of(content, context)
+                if told is None or told.content is not content:
+                    told = Told.of(self.trainer, content, data.train.pool.device)
+                answers.append(prepare_told(self.trainer, data, told, context.state))
             except torch.OutOfMemoryError as error:
                 raise device_full(error) from None
             except (Exception, SystemExit) as error:

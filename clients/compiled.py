@@ -63,7 +63,7 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob], chunk: int) -> list
     # Clients that fill the chunk up start like the first one and have no rows.
     filled = [*jobs, *[jobs[0]] * (chunk - len(jobs))]
     params = stack_starts(filled, trainer.shared)
-    frozen, prior = Stacked.of([job.frozen for job in filled]), stack_priors(filled)
+    frozen, prior = Stacked.of(filled), stack_priors(filled)
     optimizer, options = jobs[0].optimizer, trainer.options
     state = optimizer.init(params)
     batches = CohortBatches(jobs, options.augment, options.seed)

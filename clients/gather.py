@@ -56,9 +56,7 @@ class CohortBatches:
         self._augment = augment
         self._seed = seed
         steps = np.array([job.steps for job in jobs])
-        lengths = np.fromiter(
-            (len(batch) for job in jobs for batch in job.batches), np.int64, int(steps.sum())
-        )
+        lengths = np.concatenate([job.batches.lengths for job in jobs])
         self.sizes = np.zeros((int(steps.max(initial=0)), len(jobs)), np.int64)
         self._client = np.repeat(np.arange(len(jobs)), steps)
         self._step = np.arange(len(lengths)) - np.repeat(np.cumsum(steps) - steps, steps)
@@ -114,15 +112,15 @@ class CohortBatches:
             widths = np.full_like(self.widths, width)
             block = widths * clients
         begins = np.concatenate([[0], np.cumsum(block)])
-        parts = [job.local.data.train.rows[np.concatenate(job.batches)] for job in self._jobs if job.batches]
+        rows = np.concatenate([job.local.data.train.rows[job.batches.positions] for job in self._jobs])
         # Padding repeats a real row: its weight is 0, and zeros might not be valid inputs.
-        filled = np.full(int(begins[-1]), parts[0][0] if parts else 0, np.int64)
-        if parts:
+        filled = np.full(int(begins[-1]), rows[0] if len(rows) else 0, np.int64)
+        if len(rows):
             starts = begins[self._step] + self._client * widths[self._step]
             offsets = np.arange(int(self._lengths.sum())) - np.repeat(
                 np.cumsum(self._lengths) - self._lengths, self._lengths
             )
-            filled[np.repeat(starts, self._lengths) + offsets] = np.concatenate(parts)
+            filled[np.repeat(starts, self._lengths) + offsets] = rows
         return filled, begins
 
     def each(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -142,8 +140,7 @@ class CohortBatches:
     def _changes(self, job: TrainJob) -> Iterator[Changes]:
         local = job.local
         draws = self._augment.draws(self._seed, local.data.key, local.round)
-        sizes = [len(one) for one in job.batches]
-        return self._augment.changes(sizes, draws, local.data.train.pool.device)
+        return self._augment.changes(job.batches.lengths.tolist(), draws, local.data.train.pool.device)
 
 
 def _padded(rows: Tensor, width: int) -> Tensor:

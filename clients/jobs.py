@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from clients.base import Frozen, LocalRound, Tensors
 from clients.data import ClientData
@@ -20,6 +20,7 @@ from clients.proximal import Proximal
 from clients.records import encode, to_host
 from clients.schedules import scheduled
 from clients.trainer import Trainer
+from clients.training import Minibatches
 from clients.whole import inexactness, mean_loss
 from fedbal import codec, protocol
 from fedbal.protocol import to_arrays, to_record
@@ -38,8 +39,8 @@ class TrainJob:
         What the client knows at its start.
     start : Tensors
         The model from which training starts; never written to.
-    batches : sequence of ndarray
-        Positions in the client's training data, one array a step.
+    batches : Minibatches
+        Positions in the client's training data.
     frozen : Frozen
         What stays fixed.
     optimizer : Optimizer
@@ -50,7 +51,7 @@ class TrainJob:
 
     local: LocalRound
     start: Tensors
-    batches: Sequence[NDArray[np.int64]]
+    batches: Minibatches
     frozen: Frozen
     optimizer: Optimizer
     prior: Tensor | None
@@ -59,6 +60,14 @@ class TrainJob:
     def steps(self) -> int:
         """Minibatch steps."""
         return len(self.batches)
+
+    @cached_property
+    def flat_frozen(self) -> tuple[list[Any], pytree.TreeSpec]:
+        """What stays fixed as a list of leaves, and how they hang together."""
+        return pytree.tree_flatten(self.frozen) if self.frozen else _NOTHING
+
+
+_NOTHING: tuple[list[Any], pytree.TreeSpec] = pytree.tree_flatten({})
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,53 @@ class TrainReply:
         return (self.encoded or codec.Encoded(protocol.FP32, {}, [])).config(self.server_round)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a training message says, worked out once for all clients that are told the same.
+
+    Attributes
+    ----------
+    content : RecordDict
+        The message.
+    config : ConfigRecord
+        What the server sent along.
+    server_round : int
+        Round, from 1.
+    units : int, optional
+        Local work; None: as planned.
+    received : Tensors
+        The model.
+    optimizer : Optimizer
+        With the round's learning rate.
+    """
+
+    content: RecordDict
+    config: ConfigRecord
+    server_round: int
+    units: int | None
+    received: Tensors
+    optimizer: Optimizer
+
+    @classmethod
+    def of(
+        cls, trainer: Trainer, content: RecordDict, device: torch.device, received: Tensors | None = None
+    ) -> Told:
+        """Read a message, or only what is said beside the model if somebody has decoded that already.
+
+        Raises
+        ------
+        ValueError
+            The message does not fit the model.
+        """
+        config = protocol.config_of(content)
+        server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
+        if received is None:
+            received = trainer.received(protocol.arrays_of(content), device)
+        work = config.get(protocol.LOCAL_WORK)
+        optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
+        return cls(content, config, server_round, None if work is None else int(work), received, optimizer)  # type: ignore[arg-type]
+
+
 def prepare(
     trainer: Trainer,
     data: ClientData,
@@ -124,18 +180,19 @@ def prepare(
     ValueError
         The client has no training samples, or the message does not fit the model.
     """
-    config = protocol.config_of(content)
-    server_round = int(config.get(protocol.SERVER_ROUND, 0))  # type: ignore[arg-type]
-    if received is None:
-        received = trainer.received(protocol.arrays_of(content), data.train.pool.device)
+    return prepare_told(trainer, data, Told.of(trainer, content, data.train.pool.device, received), state)
+
+
+def prepare_told(trainer: Trainer, data: ClientData, told: Told, state: RecordDict) -> TrainJob:
+    """Make everything that a client's local training needs, as :func:`prepare`, of a message that has been read."""
     local = LocalRound(
-        round=server_round,
-        received=received,
+        round=told.server_round,
+        received=told.received,
         data=data,
         num_classes=trainer.num_classes,
-        config=config,
+        config=told.config,
         state=state,
-        records=content,
+        records=told.content,
         forward=trainer.forward,
         seed=trainer.seed,
         rounds=trainer.rounds,
@@ -143,17 +200,13 @@ def prepare(
     )
     if not len(data.train):
         raise ValueError(f"client {data.key} has no training samples")
-    work = config.get(protocol.LOCAL_WORK)
-    units = None if work is None else int(work)  # type: ignore[arg-type]
-    batches = trainer.plan.minibatches(trainer.seed, data.key, server_round, len(data.train), units)
-    frozen = trainer.update.before(local)
-    optimizer = scheduled(trainer.optimizer, trainer.schedule, server_round, trainer.rounds)
+    plan, update, optimizer = trainer.plan, trainer.update, told.optimizer
+    batches = plan.minibatches(trainer.seed, data.key, told.server_round, len(data.train), told.units)
+    frozen = update.before(local)
     local.progress.learning_rate = float(getattr(optimizer, "lr", 0.0))
     local.progress.momentum = float(getattr(optimizer, "momentum", 0.0))
-    start = trainer.update.start(local)
-    return TrainJob(
-        local, start, list(batches), frozen, optimizer, class_prior(trainer.update.criterion, local)
-    )
+    start = update.start(local)
+    return TrainJob(local, start, batches, frozen, optimizer, class_prior(update.criterion, local))
 
 
 def finish(trainer: Trainer, job: TrainJob, trained: Tensors, loss: float) -> TrainReply:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,9 +39,10 @@ def train_replayed(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
     fixed = rest.tensors if pool is None else [pool.x, pool.y, *rest.tensors]
     for inputs in _changed(trainer, job) if pool is None else _alike(job):
         kind = tuple((one.shape[1:], one.stride()[1:]) for one in inputs)
-        family.run(kind, step, optimizer, moving, inputs, fixed)
+        with trainer.turn.lent():
+            family.run(kind, step, optimizer, moving, inputs, fixed)
     job.local.progress.steps += job.steps
-    seen = sum(map(len, job.batches))
+    seen = len(job.batches.positions)
     return {name: params[name] for name in job.local.received if name in params}, float(total) / max(seen, 1)
 
 
@@ -78,9 +78,8 @@ def _step(
 def _alike(job: TrainJob) -> Iterator[tuple[Tensor, ...]]:
     """Iterate over the pool's rows of each step, (steps, b), as many steps at a time as have as many rows."""
     split = job.local.data.train
-    index = torch.from_numpy(split.rows[np.concatenate(job.batches)]) if job.batches else torch.empty(0)
-    index, first = index.to(split.pool.device), 0
-    for size, group in itertools.groupby(map(len, job.batches)):
+    index, first = torch.from_numpy(split.rows[job.batches.positions]).to(split.pool.device), 0
+    for size, group in itertools.groupby(job.batches.lengths.tolist()):
         steps = sum(1 for _ in group)
         yield (index[first : first + steps * size].view(steps, size),)
         first += steps * size
@@ -90,6 +89,6 @@ def _changed(trainer: Trainer, job: TrainJob) -> Iterator[tuple[Tensor, ...]]:
     """Iterate over features (1, b, ...) and labels (1, b) of each step."""
     split, augment = job.local.data.train, trainer.options.augment
     draws = augment.draws(trainer.options.seed, job.local.data.key, job.local.round)
-    changes = augment.changes([len(positions) for positions in job.batches], draws, split.pool.device)
+    changes = augment.changes(job.batches.lengths.tolist(), draws, split.pool.device)
     for (x, y), change in zip(split.cut(job.batches), changes, strict=True):
         yield tuple(one[None] for one in augment.apply_rows(x, y, change))

@@ -27,9 +27,9 @@ def alike(jobs: Sequence[TrainJob]) -> list[list[int]]:
 
 
 def _kind(job: TrainJob) -> Hashable:
-    leaves, structure = pytree.tree_flatten(job.frozen)
+    leaves, structure = job.flat_frozen
     rate = job.local.progress.learning_rate
-    return repr(structure), tuple(map(_shape, leaves)), rate, type(job.optimizer), job.prior is None
+    return structure, tuple(map(_shape, leaves)), rate, type(job.optimizer), job.prior is None
 
 
 def _shape(leaf: Any) -> Hashable:
@@ -55,9 +55,9 @@ class Stacked:
     structure: pytree.TreeSpec
 
     @classmethod
-    def of(cls, trees: Sequence[Frozen]) -> Stacked:
+    def of(cls, jobs: Sequence[TrainJob]) -> Stacked:
         """Stack the frozen pytrees of clients of one group."""
-        flat = [pytree.tree_flatten(tree) for tree in trees]
+        flat = [job.flat_frozen for job in jobs]
         leaves, own = [], []
         for same in zip(*(part for part, _ in flat), strict=True):
             first = same[0]

@@ -19,6 +19,7 @@ from clients.preprocess import Preprocess
 from clients.purity import known_parts, model_obstacle, ours
 from clients.schedules import Constant, LearningRateSchedule
 from clients.training import LocalPlan, StepOptions
+from clients.turn import Turn
 from fedbal.measures import measures_for
 from fedbal.measures.base import Measures
 from fedbal.measures.names import TaskName
@@ -100,6 +101,11 @@ class Trainer:
         """Whether the steps of a client alone can be recorded: they are functions of tensors."""
         known = known_parts(self.model, self.update) and self.update.steps_along_loss
         return known and model_obstacle(self.model) is None
+
+    @cached_property
+    def turn(self) -> Turn:
+        """When this trainer's Python may run, where several threads train."""
+        return Turn()
 
     @property
     def pure(self) -> bool:

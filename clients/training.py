@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -84,8 +85,8 @@ class LocalPlan:
 
     def minibatches(
         self, seed: int, client: str, server_round: int, n: int, units: int | None = None
-    ) -> Iterator[NDArray[np.int64]]:
-        """Iterate over the positions of each minibatch.
+    ) -> Minibatches:
+        """Return the positions of each minibatch.
 
         Parameters
         ----------
@@ -101,14 +102,55 @@ class LocalPlan:
             Epochs (or steps) to do, when fewer than planned: a straggler's work is the beginning of the
             same stream.
         """
-        generator = stream(seed, "batches", client, server_round)
-        size, left = self.batch_size, self.num_steps(n, units) if n else 0
-        while left:
-            order = generator.permutation(n)
-            starts = range(0, n, size)[:left]
-            left -= len(starts)
-            for start in starts:
-                yield order[start : start + size]
+        steps = self.num_steps(n, units) if n else 0
+        if not steps:
+            return Minibatches(np.empty(0, np.int64), np.empty(0, np.int64))
+        generator, epochs = stream(seed, "batches", client, server_round), -(-steps // -(-n // self.batch_size))
+        orders = [generator.permutation(n) for _ in range(epochs)]
+        lengths = _lengths(n, self.batch_size, steps)
+        positions = orders[0] if epochs == 1 else np.concatenate(orders)
+        return Minibatches(positions[: int(lengths.sum())], lengths)
+
+
+class Minibatches(Sequence[NDArray[np.int64]]):
+    """The positions of each minibatch of a client's round, one array a step.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (sum of lengths,)
+        Of all steps, one after the other.
+    lengths : ndarray, shape (steps,)
+        Rows of each step.
+    """
+
+    __slots__ = ("lengths", "positions")
+
+    def __init__(self, positions: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        self.positions = positions
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        first = 0
+        for length in self.lengths.tolist():
+            yield self.positions[first : first + length]
+            first += length
+
+    @overload
+    def __getitem__(self, step: int) -> NDArray[np.int64]: ...
+    @overload
+    def __getitem__(self, step: slice) -> list[NDArray[np.int64]]: ...
+    def __getitem__(self, step: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
+        return list(self)[step]
+
+
+@lru_cache(maxsize=4096)
+def _lengths(n: int, size: int, steps: int) -> NDArray[np.int64]:
+    """Return the rows of each of some steps, where every epoch ends with what is left of ``n``."""
+    epoch = [min(size, n - start) for start in range(0, n, size)]
+    return np.resize(np.array(epoch, np.int64), steps)
 
 
 _PLAIN = StepOptions()

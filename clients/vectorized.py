@@ -58,7 +58,7 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
     params = stack_starts(jobs, trainer.shared)
     state = optimizer.init(params)
     batches = CohortBatches(jobs, options.augment, options.seed)
-    frozen, prior = Stacked.of([job.frozen for job in jobs]), stack_priors(jobs)
+    frozen, prior = Stacked.of(jobs), stack_priors(jobs)
     pool = batches.pool
     totals = torch.zeros(len(jobs), dtype=torch.float64, device=jobs[0].local.data.train.pool.device)
     kind = ("at once", frozen.kind, None if prior is None else prior.shape[1:], pool)
@@ -70,7 +70,8 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob]) -> list[Trained]:
         step = _step(trainer, list(params), list(state), frozen.dims, rest, pool, steps.padded)
         moving = [*now.params.values(), *now.state.values(), totals[: steps.clients]]
         fixed = rest.tensors if pool is None else [pool.x, pool.y, *rest.tensors]
-        family.run(steps.kind, step, optimizer, moving, steps.inputs, fixed)
+        with trainer.turn.lent():
+            family.run(steps.kind, step, optimizer, moving, steps.inputs, fixed)
     return results(trainer, jobs, params, totals, batches)
 
 
@@ -114,11 +115,12 @@ def results(
     """Return what each client trained, and note in its progress how many steps it did."""
     losses = totals.tolist()
     seen = batches.sizes.sum(axis=0).tolist()
+    names = [name for name in jobs[0].local.received if name in params]
+    rows = zip(*(params[name].unbind() for name in names), strict=True)
     trained = []
-    for index, job in enumerate(jobs):
+    for index, (job, row) in enumerate(zip(jobs, rows, strict=False)):
         job.local.progress.steps += job.steps
-        own = {name: params[name][index] for name in job.local.received if name in params}
-        trained.append((own, losses[index] / max(seen[index], 1)))
+        trained.append((dict(zip(names, row, strict=True)), losses[index] / max(seen[index], 1)))
     return trained
 
 

@@ -22,6 +22,7 @@ from fedbal.clients_table import client_table
 from fedbal.data.heterogeneity import describe
 from fedbal.errors import RunError
 from fedbal.evaluation import GlobalTest
+from fedbal.garbage import spared
 from fedbal.grid.base import VirtualGrid
 from fedbal.grid.riding import RidingGrid
 from fedbal.interrupts import Interrupted, Signals, StopRequested
@@ -93,7 +94,7 @@ def drive(
     Interrupted
         On Ctrl-C or SIGTERM, after a checkpoint.
     """
-    with tracked(scenario, observer) as watching:
+    with tracked(scenario, observer) as watching, spared():
         return _drive(scenario, assembly, grid, directory, signals, watching, resuming, after_round)
 
 

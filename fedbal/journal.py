@@ -25,7 +25,7 @@ from strategies.report import RoundReport
 AfterRound = Callable[[int, Arrays], None]
 """Is given a round and its global model."""
 
-CHECKPOINT_SHARE = 0.1
+CHECKPOINT_SHARE = 0.01
 """Checkpoints may take this share of the time; a run that lost some rounds repeats them with the same bytes."""
 MAX_SECONDS_BETWEEN = 60.0
 

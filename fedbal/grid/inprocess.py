@@ -43,6 +43,11 @@ class Hand:
         if self._trainer is not None:
             self._trainer.leave()
 
+    def join(self, other: Hand) -> None:
+        """Let the Python of two hands run in turns."""
+        if self._trainer is not None and other._trainer is not None:
+            self._trainer.turn.join(other._trainer.turn)
+
     def step(self, what: str, task: CohortTask, argument: Any, payloads: Sequence[ArrayRecord]) -> Any:
         """Do one step of :mod:`fedbal.grid.lean`."""
         if self._trainer is None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from clients.app import TrainingApp
 from clients.jobs import TrainReply
 from clients.scoring import Scored
+from clients.turn import Turn
 from fedbal import protocol
 from fedbal.errors import RunError
 from fedbal.grid import flower
@@ -125,6 +126,11 @@ class CohortWorker:
         self._kept: dict[int, _Chunk] = {}
         self._leaving = False
 
+    @property
+    def turn(self) -> Turn:
+        """When its Python may run, where several workers are threads."""
+        return self._app.trainer.turn
+
     def leave(self) -> None:
         """End training after the clients at hand; another thread may say so."""
         self._leaving = True
@@ -215,14 +221,20 @@ class CohortWorker:
         for group in [clients] if together else [[client] for client in clients]:
             if self._leaving:
                 raise RunError("the training of a round was ended")
-            started = time.perf_counter()
-            asked = [(_told(content, client.own), self._context(client)) for client in group]
-            answers = self._answers(asked)
-            seconds = (time.perf_counter() - started) / len(group)
-            for client, (_, context), answer in zip(group, asked, answers, strict=True):
-                usable = gather.add(client.node, answer, seconds)
-                if usable and (len(context.state) or client.state is not None):
-                    states[client.node] = context.state
+            with self.turn.taken():
+                self._train_group(group, content, gather, states)
+
+    def _train_group(
+        self, group: Sequence[Asked], content: RecordDict, gather: Gather, states: dict[int, RecordDict]
+    ) -> None:
+        started = time.perf_counter()
+        asked = [(_told(content, client.own), self._context(client)) for client in group]
+        answers = self._answers(asked)
+        seconds = (time.perf_counter() - started) / len(group)
+        for client, (_, context), answer in zip(group, asked, answers, strict=True):
+            usable = gather.add(client.node, answer, seconds)
+            if usable and (len(context.state) or client.state is not None):
+                states[client.node] = context.state
 
     def _answers(self, asked: Sequence[tuple[RecordDict, Context]]) -> Sequence[TrainReply | BaseException]:
         try:

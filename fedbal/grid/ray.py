@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -70,6 +71,8 @@ class Worker:
         self._runner = Runner(factory(), directory)
         self._trainer: CohortWorker | None = None
         self._test: Split | None = None
+        # What is there now stays; the collector need not look at it again.
+        gc.freeze()
 
     def ready(self) -> int:
         """Return the process id once everything is loaded."""

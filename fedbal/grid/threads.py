@@ -62,6 +62,8 @@ class ThreadGrid(VirtualGrid):
         super().__init__(directory, nodes, chunks)
         self._costs = Costs(costs)
         self._hands = [Hand(factory(), directory) for _ in range(workers)]
+        for hand in self._hands[1:]:
+            hand.join(self._hands[0])
         self._pool = ThreadPoolExecutor(workers, "fedbal-worker", pin_thread, (threads,))
 
     @property
