@@ -15,6 +15,7 @@ from clients.augment import Augmentation, Changes
 from clients.data import Pool
 from clients.jobs import TrainJob
 
+
 class Steps(NamedTuple):
     """Steps that follow one another and are alike, of the clients that are still at work, which come first."""
 
@@ -23,7 +24,7 @@ class Steps(NamedTuple):
     padded: bool
     """Whether some clients have fewer rows than others."""
     inputs: tuple[Tensor, ...]
-    """Rows of the pool (steps, k, b), or features (1, k, b, ...) and labels (1, k, b); then real rows (steps, k)."""
+    """Rows of the pool (steps, k, b), or features (1, k, b, ...) and labels (1, k, b); real rows (steps, k)."""
 
     @property
     def kind(self) -> Hashable:

@@ -208,7 +208,7 @@ def _record(
             replay = Replay(tape.graph(), only)
             replay(1, rate, (*again, *stacks, *fixed))
         except Exception:
-            # A user's loss may do what cannot be recorded, another torch may not know it; the step goes on as it is.
+            # A step may do what cannot be recorded, another torch may not know it: it goes on as it is.
             return None
         if all(map(_same, again, moving)):
             return replay

@@ -24,13 +24,15 @@ def to_host(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
     Tensors that are in main memory already share it with their arrays.
     """
+    if all(value.device.type == "cpu" for value in tensors.values()):
+        return {name: value.numpy() for name, value in tensors.items()}
     groups: dict[tuple[torch.dtype, torch.device], list[str]] = {}
     for name, value in tensors.items():
-        if value.device.type != "cpu":
-            groups.setdefault((value.dtype, value.device), []).append(name)
-    arrays = {name: value.numpy() for name, value in tensors.items() if value.device.type == "cpu"}
-    for names in groups.values():
-        arrays.update(in_one([tensors[name] for name in names], names))
+        groups.setdefault((value.dtype, value.device), []).append(name)
+    arrays = {}
+    for (_, device), names in groups.items():
+        some = {name: tensors[name] for name in names}
+        arrays.update(to_host(some) if device.type == "cpu" else in_one(list(some.values()), names))
     return {name: arrays[name] for name in tensors}
 
 

@@ -46,9 +46,7 @@ def train_replayed(trainer: Trainer, job: TrainJob) -> tuple[Tensors, float]:
     return {name: params[name] for name in job.local.received if name in params}, float(total) / max(seen, 1)
 
 
-def _step(
-    trainer: Trainer, names: Sequence[str], kept: Sequence[str], rest: Flat, pool: Pool | None
-) -> Step:
+def _step(trainer: Trainer, names: Sequence[str], kept: Sequence[str], rest: Flat, pool: Pool | None) -> Step:
     """Return one step of the client: its parameters, its optimizer's state and its summed loss move."""
     clip_norm = trainer.options.clip_norm
 

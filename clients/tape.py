@@ -1,4 +1,4 @@
-"""Writes the kernels of one step down as a program of torch's interpreter that does such steps one after the other."""
+"""Writes the kernels of one step down, as a program of torch's interpreter that does many such steps in a row."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[Any] = []
         self._unwritable: set[int] = set()
         self._obstacle: str | None = None
-        count, self._rate = (
-            self._input(kind) for kind in (torch._C.IntType.get(), torch._C.FloatType.get())
-        )
+        count, self._rate = (self._input(kind) for kind in (torch._C.IntType.get(), torch._C.FloatType.get()))
         for tensor in moving:
             self._know(tensor, self._graph.addInput())
         stacks = [self._input(torch._C.TensorType.get()) for _ in inputs]

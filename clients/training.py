@@ -105,7 +105,10 @@ class LocalPlan:
         steps = self.num_steps(n, units) if n else 0
         if not steps:
             return Minibatches(np.empty(0, np.int64), np.empty(0, np.int64))
-        generator, epochs = stream(seed, "batches", client, server_round), -(-steps // -(-n // self.batch_size))
+        generator, epochs = (
+            stream(seed, "batches", client, server_round),
+            -(-steps // -(-n // self.batch_size)),
+        )
         orders = [generator.permutation(n) for _ in range(epochs)]
         lengths = _lengths(n, self.batch_size, steps)
         positions = orders[0] if epochs == 1 else np.concatenate(orders)

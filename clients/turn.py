@@ -1,7 +1,7 @@
 """Whose turn it is among threads that train clients: Python runs for one at a time, kernels for all.
 
-Left to itself, Python takes its lock from a thread whenever that calls a kernel, however short, and gives it back up
-to five milliseconds later: whoever has prepared his clients then waits until everybody has. In turns, the first
+Left to itself, Python takes its lock from a thread whenever that calls a kernel, however short, and gives it back
+up to five milliseconds later: whoever has prepared his clients then waits until everybody has. In turns, the first
 trains while the second prepares.
 """
 

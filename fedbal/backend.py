@@ -108,7 +108,7 @@ HERE = Placement("inprocess")
 
 
 def choose_placement(runtime: RuntimeBlock, load: Load) -> Placement:
-    """Return where to train: in this process, by threads if they pay, or on Ray if more workers than that are useful.
+    """Return where to train: here, by threads if they pay, or on Ray if more workers than that are useful.
 
     Threads train clients whose work is a function of tensors alone; Ray's processes train any.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbal.protocol import Arrays
-from strategies.mean import Sums, row_groups, weighted_sums
+from strategies.mean import Sums, row_groups, rows_at_once, rows_of, weighted_sums
 
 TOGETHER = 4096
 """Longest row, in numbers, of which inner products are taken for many clients in one call."""
@@ -102,7 +102,11 @@ def _by_row(updates: NDArray[np.float64], others: NDArray[np.float64]) -> NDArra
 def _updates(
     current: Arrays, models: Sequence[Arrays], name: str
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Iterate over some models' updates of one array, (k, size), which the next ones overwrite."""
     origin = current[name].astype(np.float64).ravel()
+    buffer = np.empty((rows_at_once(len(models), origin.size), origin.size))
     for part in row_groups(len(models), origin.size):
-        stack = np.stack([model[name] for model in models[part]])
-        yield part, stack.reshape(len(stack), -1) - origin
+        updates = buffer[: part.stop - part.start]
+        updates[:] = rows_of(models, part, name)
+        updates -= origin
+        yield part, updates

@@ -197,7 +197,7 @@ class AggregationRule(Strategy):
             return None, None
         weights = self.weights(replies)
         of_node = {reply.node: float(weight) for reply, weight in zip(replies, weights, strict=True)}
-        models = [reply.arrays for reply in replies]
+        models = validated.models
         sums, largest = (
             (weighted_sums(models, weights, _blocks(replies)), {}) if kept is None else kept.sums(of_node)
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,20 +94,64 @@ def maxima(models: Sequence[Arrays]) -> Arrays:
     }
 
 
+def rows_at_once(count: int, size: int) -> int:
+    """Return how many of ``count`` rows of ``size`` numbers are held as float64 at a time."""
+    return max(1, min(count, ROWS_AT_ONCE // max(1, size)))
+
+
 def row_groups(count: int, size: int) -> Iterator[slice]:
     """Cut ``count`` rows of ``size`` numbers into slices that fit in memory as float64."""
-    step = max(1, ROWS_AT_ONCE // max(1, size))
+    step = rows_at_once(count, size)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
+
+
+class Stack(Sequence[Arrays]):
+    """Models as the rows of one array a parameter.
+
+    Parameters
+    ----------
+    arrays : Arrays
+        Name to (n, ...), at least one.
+    """
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    @overload
+    def __getitem__(self, row: int) -> Arrays: ...
+    @overload
+    def __getitem__(self, row: slice) -> Stack: ...
+    def __getitem__(self, row: int | slice) -> Arrays | Stack:
+        if isinstance(row, slice):
+            return Stack({name: stack[row] for name, stack in self.arrays.items()})
+        return {name: np.asarray(stack[row]) for name, stack in self.arrays.items()}
+
+
+def rows_of(models: Sequence[Arrays], part: slice, name: str) -> NDArray[np.inexact[Any]]:
+    """Return one array of some models, flat, (k, size)."""
+    if isinstance(models, Stack):
+        stack = models.arrays[name][part]
+    else:
+        stack = np.stack([model[name] for model in models[part]])
+    return stack.reshape(len(stack), -1)
 
 
 def _weighted_rows(
     models: Sequence[Arrays], weights: NDArray[np.float64], names: Sequence[str], size: int
 ) -> Iterator[NDArray[np.float64]]:
     """Iterate over the models, each as one flat array times its weight."""
+    # One buffer for all: fresh memory of this size costs as much as the sum.
+    buffer = np.empty((rows_at_once(len(models), size), size))
     for part in row_groups(len(models), size):
-        flat = [np.stack([model[name] for model in models[part]]) for name in names]
-        rows = np.concatenate([stack.reshape(len(stack), -1).astype(np.float64) for stack in flat], axis=1)
+        rows, first = buffer[: part.stop - part.start], 0
+        for name in names:
+            own = rows_of(models, part, name)
+            rows[:, first : first + own.shape[1]] = own
+            first += own.shape[1]
         rows *= weights[part, None]
         yield from rows
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbal import protocol
 from fedbal.protocol import Arrays
-from strategies.mean import Sums
+from strategies.mean import Stack, Sums
 from strategies.validation import ClientReply, InvalidReplyError, Validated
 
 
@@ -103,10 +103,14 @@ class StackedReplies:
     @property
     def arrays(self) -> Arrays:
         """Name to (n, ...), in the order of :attr:`nodes`."""
-        order = np.argsort([node for part in self.parts for node in part.nodes])
+        nodes = [node for part in self.parts for node in part.nodes]
         filled = [part.arrays for part in self.parts if part.nodes]
-        names = filled[0] if filled else {}
-        return {name: np.concatenate([arrays[name] for arrays in filled])[order] for name in names}
+        if not filled:
+            return {}
+        arrays = {name: _joined([own[name] for own in filled]) for name in filled[0]}
+        order = np.argsort(nodes)
+        sorted_already = bool((order[1:] > order[:-1]).all())
+        return arrays if sorted_already else {name: stack[order] for name, stack in arrays.items()}
 
     @property
     def dropped(self) -> dict[int, str]:
@@ -129,36 +133,52 @@ class StackedReplies:
         return sum(part.num_bytes for part in self.parts)
 
     def validated(self, check: Callable[[ClientReply], None], blocks: Mapping[int, int]) -> Validated:
-        """Return the replies that pass a rule's own check, by node, their arrays views into the stacks."""
-        replies = [reply for part in self.parts for reply in _replies(part, blocks)]
-        result, dropped = Validated(), self.dropped
-        for reply in sorted(replies, key=lambda reply: reply.node):
+        """Return the replies that pass a rule's own check, by node, their arrays views into stacks."""
+        arrays, rows = (
+            self.arrays,
+            sorted((row for part in self.parts for row in _rows(part)), key=lambda row: row.node),
+        )
+        result, dropped, good = Validated(), self.dropped, []
+        for position, (node, samples, loss, extras, records) in enumerate(rows):
+            reply = ClientReply(
+                node=node,
+                num_examples=float(samples),
+                arrays={name: stack[position, ...] for name, stack in arrays.items()},
+                metrics={protocol.NUM_EXAMPLES: samples, protocol.TRAIN_LOSS: loss},
+                extras=extras,
+                records=records,
+                block=blocks.get(node, 0),
+            )
             try:
                 check(reply)
                 result.replies.append(reply)
+                good.append(position)
             except InvalidReplyError as error:
-                dropped[reply.node] = str(error)
+                dropped[node] = str(error)
+        if arrays:
+            whole = len(good) == len(rows)
+            result.stack = Stack(arrays if whole else {name: stack[good] for name, stack in arrays.items()})
         result.dropped = dict(sorted(dropped.items()))
         return result
 
 
-def _replies(part: StackedPart, blocks: Mapping[int, int]) -> list[ClientReply]:
-    names = list(part.arrays)
-    rows = zip(*part.arrays.values(), strict=True) if names else [()] * len(part.nodes)
+def _joined(stacks: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
+
+
+class _Row(NamedTuple):
+    node: int
+    num_examples: int
+    loss: float
+    extras: Mapping[str, list[float]]
+    records: dict[str, Arrays]
+
+
+def _rows(part: StackedPart) -> list[_Row]:
+    """Return the replies of a part without their models."""
     records: list[dict[str, Arrays]] = [{} for _ in part.nodes]
     for record, (owners, arrays) in part.records.items():
         for position, row in enumerate(owners):
             records[row][record] = {name: stack[position, ...] for name, stack in arrays.items()}
-    columns = (part.nodes, part.num_examples, part.losses, part.extras, records, rows)
-    return [
-        ClientReply(
-            node=node,
-            num_examples=float(samples),
-            arrays=dict(zip(names, map(np.asarray, values), strict=True)),
-            metrics={protocol.NUM_EXAMPLES: samples, protocol.TRAIN_LOSS: loss},
-            extras=extras,
-            records=own,
-            block=blocks.get(node, 0),
-        )
-        for node, samples, loss, extras, own, values in zip(*columns, strict=True)
-    ]
+    columns = (part.nodes, part.num_examples, part.losses, part.extras, records)
+    return [_Row(*row) for row in zip(*columns, strict=True)]

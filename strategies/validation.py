@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from fedbal import protocol
 from fedbal.protocol import Arrays
+from strategies.mean import Stack
 
 SIGNATURE = tuple[str, tuple[int, ...]]
 """Dtype and shape of one array."""
@@ -54,6 +55,13 @@ class Validated:
 
     replies: list[ClientReply] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
+    stack: Stack | None = None
+    """The models of the replies as rows, where they came so."""
+
+    @property
+    def models(self) -> Sequence[Arrays]:
+        """The models of the replies."""
+        return [reply.arrays for reply in self.replies] if self.stack is None else self.stack
 
 
 class InvalidReplyError(ValueError):

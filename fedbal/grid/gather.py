@@ -52,6 +52,7 @@ class Gather:
         self._usual_bytes = _fixed_bytes() + sum(
             _array_bytes(name, *layout) for name, layout in self._layout.items()
         )
+        self._waiting: list[Arrays] = []
         self._nodes: list[int] = []
         self._samples: list[int] = []
         self._losses: list[float] = []
@@ -70,11 +71,10 @@ class Gather:
             try:
                 arrays: Arrays = to_host(answer.tensors)
                 records = {name: to_host(tensors) for name, tensors in answer.records.items()}
-                fits = arrays.keys() == self._layout.keys() and all(
-                    (value.dtype, value.shape) == self._layout[name] for name, value in arrays.items()
-                )
+                fits = {name: (value.dtype, value.shape) for name, value in arrays.items()} == self._layout
                 size = self._usual_bytes if fits else _fixed_bytes() + _bytes(arrays)
-                size += sum(map(_bytes, records.values()))
+                if records:
+                    size += sum(map(_bytes, records.values()))
                 if answer.encoded is not None:
                     size += _bytes(answer.encoded.arrays) - _bytes(arrays)
                     size += answer.config.count_bytes() - _usual_config().count_bytes()
@@ -90,22 +90,30 @@ class Gather:
         if not fits:
             self._dropped[node] = _misfit(arrays, self._reference)
             return True
-        row = len(self._nodes)
-        for name, stack in self._stacks.items():
-            stack[row] = arrays[name]
         try:
             self._records.append(self._checked(records))
         except InvalidReplyError as error:
             self._records.append({})
-            self._unusable[row] = str(error)
+            self._unusable[len(self._nodes)] = str(error)
+        self._waiting.append(arrays)
         self._nodes.append(node)
         self._samples.append(answer.num_examples)
         self._losses.append(answer.loss)
         self._extras.append(answer.extras)
         return True
 
+    def settle(self) -> None:
+        """Copy what came since the last time, so that its memory can be used again."""
+        if not self._waiting:
+            return
+        last = len(self._nodes)
+        for name, stack in self._stacks.items():
+            np.stack([arrays[name] for arrays in self._waiting], out=stack[last - len(self._waiting) : last])
+        self._waiting.clear()
+
     def part(self) -> StackedPart:
         """Return everything that came, finite replies as stacks."""
+        self.settle()
         count = len(self._nodes)
         stacks = {name: stack[:count] for name, stack in self._stacks.items()}
         bad = dict(self._unusable)

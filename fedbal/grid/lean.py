@@ -235,6 +235,7 @@ class CohortWorker:
             usable = gather.add(client.node, answer, seconds)
             if usable and (len(context.state) or client.state is not None):
                 states[client.node] = context.state
+        gather.settle()
 
     def _answers(self, asked: Sequence[tuple[RecordDict, Context]]) -> Sequence[TrainReply | BaseException]:
         try:
