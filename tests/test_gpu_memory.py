@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clients.engine import Engine
 from fedbal.assembly import assemble
-from fedbal.backend import choose_backend, choose_device
+from fedbal.backend import HERE, choose_device, choose_placement
 from fedbal.errors import RunError, UsageError
 from fedbal.gpu_memory import Measured, measure
 from fedbal.grid.ray import RayGrid
@@ -90,8 +90,8 @@ def test_auto_is_a_reason_for_ray(monkeypatch):
     load = assemble(digits(), "cpu").load
     auto = digits("runtime.backend=auto", "runtime.num_gpus=auto").runtime
     pytest.importorskip("ray")
-    assert choose_backend(auto, load) == "ray"
-    assert choose_backend(auto.model_copy(update={"device": "cpu"}), load) == "inprocess"
+    assert choose_placement(auto, load).backend == "ray"
+    assert choose_placement(auto.model_copy(update={"device": "cpu"}), load) == HERE
 
 
 @pytest.fixture

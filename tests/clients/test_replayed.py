@@ -148,37 +148,69 @@ def test_only_known_parts_and_pure_models_are_recorded():
     assert not trainer(update="fedbr").replays
 
 
+def steps_of(family, step, moving, inputs, optimizer=SGD(0.1)):
+    """Do the steps twice: as the family does them, and plainly."""
+    expected = [one.clone() for one in moving]
+    for own in zip(*inputs, strict=True):
+        step(optimizer, expected, own, ())
+    family.run("key", step, optimizer, moving, inputs, ())
+    assert all(map(torch.equal, moving, expected))
+
+
 def test_what_depends_on_values_is_not_recorded():
-    def branching(x):
-        return (x * 2.0 if float(x.sum()) > 0 else x * 3.0,)
+    def branching(optimizer, moving, inputs, fixed):
+        moving[0].add_(inputs[0] * 2.0 if float(inputs[0].sum()) > 0 else inputs[0] * 3.0)
 
-    def drawing(x):
-        return (x + torch.rand_like(x),)
+    def writing(optimizer, moving, inputs, fixed):
+        moving[0].add_(inputs[0].mul_(1.0))
 
-    def writing(x):
-        return (x.mul_(1.0) * 2.0,)
-
-    for step in (branching, drawing, writing):
+    for step in (branching, writing):
         recorder = Recorder()
-        family = recorder.family(step.__name__)
         ones = torch.ones(3)
-        for x in (ones, ones, -ones):
-            found = family.run((3,), step, (x,))
-            if step is branching:
-                assert torch.equal(found[0], x * (2.0 if x.sum() > 0 else 3.0))
+        steps_of(recorder.family(step.__name__), step, [torch.zeros(3)], [torch.stack([ones, ones, -ones])])
         assert recorder.recordings == 0
 
 
+def test_draws_are_not_recorded():
+    def drawing(optimizer, moving, inputs, fixed):
+        moving[0].add_(torch.rand_like(inputs[0]))
+
+    recorder = Recorder()
+    recorder.family("drawing").run("key", drawing, SGD(0.1), [torch.zeros(3)], [torch.ones(4, 3)], ())
+    assert recorder.recordings == 0
+
+
 def test_a_recording_is_made_of_what_is_called():
-    def step(x, y):
+    def step(optimizer, moving, inputs, fixed):
+        x, y = inputs
         parts = torch.split(x @ y.t(), 2)
         both = torch.stack([parts[0], parts[1][:2]]).sum((0, 2), keepdim=True).mul_(2.0)
-        return both.to(torch.float64), torch.nn.functional.pad(x, [1, 1]), y
+        moving[0].add_(both.sum()).sub_(torch.nn.functional.pad(x, [1, 1])[:, 1:-1], alpha=optimizer.lr)
 
     family = Recorder().family("step")
     rng = np.random.default_rng(0)
-    for _ in range(3):
-        x, y = (torch.from_numpy(rng.standard_normal((4, 3))) for _ in range(2))
-        for ours, theirs in zip(family.run((), step, (x, y)), step(x, y), strict=True):
-            assert torch.equal(ours, theirs)
+    for rate in (0.1, 0.1, 0.05):
+        inputs = [torch.from_numpy(rng.standard_normal((3, 4, 3))) for _ in range(2)]
+        steps_of(family, step, [torch.ones(4, 3, dtype=torch.float64)], inputs, SGD(rate))
     assert family.recordings == 1
+
+
+def test_a_rate_that_hides_in_other_numbers_is_recorded_for_itself_alone():
+    def step(optimizer, moving, inputs, fixed):
+        moving[0].mul_(1.0 - optimizer.lr * 0.5).add_(inputs[0])
+
+    family = Recorder().family("step")
+    for rate in (0.1, 0.05, 0.1):
+        steps_of(family, step, [torch.ones(3)], [torch.ones(4, 3)], SGD(rate))
+    assert family.recordings == 1
+
+
+def test_an_optimizer_of_the_users_is_not_recorded():
+    class Own(SGD):
+        pass
+
+    Own.__module__ = "somebody"
+    made = trainer(optimizer=Own(0.05))
+    assert not made.pure
+    answers(made, members(), replayed, 2)
+    assert made.recorder.recordings == 0

@@ -12,7 +12,7 @@ pytest.importorskip("ray")
 
 from fedbal import driver
 from fedbal.assembly import assemble
-from fedbal.backend import make_grid
+from fedbal.backend import Placement, make_grid
 from fedbal.grid.ray import RayGrid
 from fedbal.simulation import run
 from tests.grid.population import Counting, Factory, directory, nodes
@@ -25,7 +25,7 @@ def test_a_worker_predicts_what_the_driver_would():
     scenario = digits(*ON_RAY)
     assembly = assemble(scenario, "cpu")
     parts = (assembly.clients, assembly.directory, assembly.population.nodes, assembly.systems.work)
-    with make_grid("ray", scenario.runtime, *parts, assembly.cohort) as grid:
+    with make_grid(Placement("ray"), scenario.runtime, *parts, assembly.cohort) as grid:
         assert grid.scores_models
         here = assembly.test(assembly.initial)
         assert replace(assembly.test, scorer=grid.score)(assembly.initial) == here
