@@ -20,8 +20,8 @@ from clients.optimizers import Optimizer
 from clients.purity import ours
 from clients.tape import RATE, Tape
 
-CALLS_BEFORE = 24
-"""Steps of the same shapes before one is recorded, which takes as long as some twenty steps."""
+CALLS_BEFORE = 10
+"""Steps of the same shapes before one is recorded, which takes as long as some ten of them."""
 MOST = 512
 """Recordings kept; a run with more shapes than that goes on without."""
 
