@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedbal.data.dataset import FloatArray, IntArray
-from fedbal.data.federation import Federation
+from fedbal.data.federation import CLIENTS_AT_ONCE, Federation
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,33 @@ def measure(counts: IntArray) -> Heterogeneity:
     overall = classes / classes.sum()
     uniform = np.full(len(classes), 1.0 / len(classes))
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = counts / sizes[:, None]
         imbalance = float(classes.max() / classes.min()) if classes.min() else float("inf")
+        far, apart, effective = _by_client(counts, sizes, overall)
     return Heterogeneity(
         sizes=sizes,
         counts=counts,
         imbalance_factor=imbalance,
-        total_variation=total_variation(shares, overall),
-        jensen_shannon=jensen_shannon(shares, overall),
+        total_variation=far,
+        jensen_shannon=apart,
         global_total_variation=float(total_variation(overall[None], uniform)[0]),
         global_jensen_shannon=float(jensen_shannon(overall[None], uniform)[0]),
-        effective_classes=np.exp(_entropy(shares)),
+        effective_classes=effective,
         gini=_gini(sizes),
     )
+
+
+def _by_client(counts: IntArray, sizes: IntArray, overall: FloatArray) -> FloatArray:
+    """Return total variation, Jensen-Shannon distance and effective classes of each client, (3, clients)."""
+    found: FloatArray = np.empty((3, len(counts)))
+    for first in range(0, len(counts), CLIENTS_AT_ONCE):
+        part = slice(first, first + CLIENTS_AT_ONCE)
+        shares = counts[part] / sizes[part, None]
+        found[:, part] = (
+            total_variation(shares, overall),
+            jensen_shannon(shares, overall),
+            np.exp(_entropy(shares)),
+        )
+    return found
 
 
 def total_variation(shares: FloatArray, reference: FloatArray) -> FloatArray:
