@@ -9,16 +9,18 @@ from typing import Any
 from benchmarks.speed.rows import (
     AUTO,
     COMPILED,
-    COMPILED_RAY,
+    COMPILED_2,
     FLOWER,
     HAND,
     HAND_2,
     LOOP,
+    LOOP_2,
     LOOP_RAY,
     ONE_BY_ONE,
     PFL,
     SWEEP,
     VECTORIZED,
+    VECTORIZED_2,
     VECTORIZED_RAY,
     Row,
 )
@@ -96,7 +98,7 @@ def _scenario(name: str, clients: int, cohort: int, model: Any, **changes: Any) 
 
 
 _MLP = {"name": "mlp", "hidden": [64]}
-_CNN = {"local_epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.05}}
+_CNN = {"local_epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}}
 
 
 def _population(name: str, clients: int, rounds: int) -> Case:
@@ -141,7 +143,7 @@ CASES = {
             "rows",
             12,
             (
-                *(LOOP, VECTORIZED, COMPILED, LOOP_RAY, VECTORIZED_RAY, COMPILED_RAY),
+                *(LOOP, VECTORIZED, COMPILED, LOOP_2, VECTORIZED_2, COMPILED_2, VECTORIZED_RAY),
                 *(HAND, HAND_2, PFL, FLOWER),
             ),
         ),
@@ -154,7 +156,7 @@ CASES = {
             _PROX,
             "own",
             8,
-            (AUTO, LOOP, LOOP_RAY, VECTORIZED, HAND, PFL, FLOWER),
+            (AUTO, LOOP, LOOP_2, VECTORIZED, HAND, PFL, FLOWER),
         ),
         Case(
             "cnn",
@@ -162,7 +164,7 @@ CASES = {
             _scenario("cnn", 100, 20, "cnn", client=_CNN),
             "images",
             5,
-            (AUTO, LOOP, LOOP_RAY, HAND, HAND_2, PFL, FLOWER),
+            (AUTO, LOOP, LOOP_2, LOOP_RAY, HAND, HAND_2, PFL, FLOWER),
             samples=600,
             tolerance=0.04,
             warm=1,
@@ -173,7 +175,7 @@ CASES = {
             _SKEWED,
             "images",
             5,
-            (LOOP, LOOP_RAY, HAND_2),
+            (LOOP, LOOP_2, HAND_2),
             samples=600,
             tolerance=0.04,
             warm=1,
@@ -184,7 +186,7 @@ CASES = {
             _scenario("small", 1000, 100, _MLP),
             "rows",
             4,
-            (LOOP, VECTORIZED, COMPILED, VECTORIZED_RAY, PFL, FLOWER),
+            (LOOP, VECTORIZED, VECTORIZED_2, COMPILED, VECTORIZED_RAY, PFL, FLOWER),
             reuse="small",
         ),
         Case(

@@ -81,10 +81,12 @@ def vectors(rows: int, features: int = FEATURES) -> tuple[np.ndarray[Any, Any], 
 def images(
     rows: int, shape: tuple[int, int, int] = (1, 28, 28)
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return uint8 images ``(rows, *shape)``, one noisy pattern a class, and their labels."""
+    """Return uint8 images ``(rows, *shape)``, a noisy pattern of 4 x 4 patches for each class, and their labels."""
     draw = stream(0, "speed", "images")
     y = draw.integers(0, CLASSES, rows)
-    patterns = draw.uniform(64, 192, (CLASSES, *shape)).astype(np.float32)
+    channels, *sides = shape
+    patches = draw.uniform(0, 255, (CLASSES, channels, *(-(-side // 4) for side in sides))).astype(np.float32)
+    patterns = patches.repeat(4, axis=2).repeat(4, axis=3)[:, :, : sides[0], : sides[1]]
     x = draw.standard_normal((rows, *shape), dtype=np.float32)
     x *= 48.0
     x += patterns[y]
@@ -98,7 +100,7 @@ def _data(case: Case, data: dict[str, Any], folder: Path) -> dict[str, Any]:
     clients = data["partition"]["clients"]
     test = min(TEST_ROWS, clients * case.samples)
     if case.data == "images" and _has_fashion(clients * case.samples):
-        return {**data, "dataset": "fashion_mnist"}
+        return {**data, "dataset": "fashion-mnist"}
     if case.data == "population":
         pool = min(POOL, clients * case.samples)
         x, y = vectors(pool + test)

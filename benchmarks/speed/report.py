@@ -10,15 +10,17 @@ from typing import Any
 from benchmarks.speed.rows import (
     AUTO,
     COMPILED,
-    COMPILED_RAY,
+    COMPILED_2,
     FLOWER,
     HAND,
     LOOP,
+    LOOP_2,
     LOOP_RAY,
     ONE_BY_ONE,
     PFL,
     SWEEP,
     VECTORIZED,
+    VECTORIZED_2,
     VECTORIZED_RAY,
     Row,
 )
@@ -36,7 +38,7 @@ class Line:
     name : str
         Row.
     workers : int
-        Processes that compute.
+        Processes or threads that compute.
     value : float or None
         Milliseconds a client update, or seconds in all.
     low, high : float or None
@@ -175,7 +177,7 @@ class Target:
         }
 
 
-_EAGER, _COMPILED = (VECTORIZED, VECTORIZED_RAY), (COMPILED, COMPILED_RAY)
+_EAGER, _COMPILED = (VECTORIZED, VECTORIZED_2, VECTORIZED_RAY), (COMPILED, COMPILED_2)
 
 
 def _against(case: str, other: Row, *rows: Row) -> Callable[[Numbers], Value]:
@@ -232,18 +234,20 @@ TARGETS = (
         for name in ("10k", "100k", "1m")
     ),
     Target("population-1m", "bytes an idle client beyond its index list", 200, False, _idle_bytes),
-    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO, LOOP_RAY)),
+    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO, LOOP_2)),
     Target(
         *("fedprox", "times the best loop", 1, True),
-        lambda numbers: ratio(numbers.best("fedprox", LOOP, HAND), numbers.best("fedprox", AUTO)),
+        lambda numbers: ratio(
+            numbers.best("fedprox", LOOP, HAND, PFL), numbers.best("fedprox", AUTO, LOOP_2)
+        ),
     ),
     Target("cnn", "times the hand loop on one core", 0.95, True, _against("cnn", HAND, LOOP)),
-    Target("cnn", "times one core on two", 1.9, True, _against("cnn", LOOP, LOOP_RAY)),
-    Target("cnn", "times Flower's engine", 1, True, _against("cnn", FLOWER, AUTO, LOOP_RAY)),
+    Target("cnn", "times one core on two", 1.9, True, _against("cnn", LOOP, LOOP_2, LOOP_RAY)),
+    Target("cnn", "times Flower's engine", 1, True, _against("cnn", FLOWER, AUTO, LOOP_2)),
     Target(
         *("skew", "share of the perfect split", 0.9, True),
         lambda numbers: ratio(
-            numbers.line("skew", LOOP).value, 2 * (numbers.line("skew", LOOP_RAY).value or 0)
+            numbers.line("skew", LOOP).value, 2 * (numbers.line("skew", LOOP_2).value or 0)
         ),
     ),
     Target(

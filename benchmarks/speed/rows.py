@@ -19,7 +19,7 @@ class Row:
     command : tuple of str
         What follows ``python -m``.
     workers : int
-        Processes that compute.
+        Processes or threads that compute.
     needs : tuple of str
         Modules, or ``key:runtime.NAME`` for a scenario key, or ``compiler``.
     choices : tuple of tuple of str
@@ -73,11 +73,10 @@ def own_row(
     needs: Sequence[str] = (),
     warm_runs: int = 0,
 ) -> Row:
-    """Return a row of fedbal's with these scenario settings; several workers are Ray's unless ``backend`` says."""
-    backend = backend or ("ray" if workers > 1 else "inprocess")
-    given = [f"runtime.backend={backend}"]
+    """Return a row of fedbal's with these settings; several workers are threads unless ``backend`` says."""
+    given = [f"runtime.backend={backend or 'inprocess'}", f"runtime.workers={workers}"]
     if backend == "ray":
-        given, needs = [*given, f"runtime.workers={workers}"], [*needs, "ray"]
+        needs = [*needs, "ray"]
     sets = [part for setting in [*given, *settings] for part in ("--set", setting)]
     return Row(name, ("benchmarks.speed.own", *sets), workers, tuple(needs), warm_runs=warm_runs)
 
@@ -103,9 +102,11 @@ AUTO = Row("fedbal", ("benchmarks.speed.own",), 2)
 LOOP = own_row("fedbal loop", "runtime.vectorize=false")
 VECTORIZED = own_row("fedbal vectorized", _VECTORIZE, needs=[_V])
 COMPILED = own_row("fedbal compiled", _VECTORIZE, _COMPILE, needs=_C, warm_runs=1)
-LOOP_RAY = own_row("fedbal loop, Ray", "runtime.vectorize=false", workers=2)
-VECTORIZED_RAY = own_row("fedbal vectorized, Ray", _VECTORIZE, workers=2, needs=[_V])
-COMPILED_RAY = own_row("fedbal compiled, Ray", _VECTORIZE, _COMPILE, workers=2, needs=_C, warm_runs=1)
+LOOP_2 = own_row("fedbal loop, 2 threads", "runtime.vectorize=false", workers=2)
+VECTORIZED_2 = own_row("fedbal vectorized, 2 threads", _VECTORIZE, workers=2, needs=[_V])
+COMPILED_2 = own_row("fedbal compiled, 2 threads", _VECTORIZE, _COMPILE, workers=2, needs=_C, warm_runs=1)
+LOOP_RAY = own_row("fedbal loop, Ray", "runtime.vectorize=false", workers=2, backend="ray")
+VECTORIZED_RAY = own_row("fedbal vectorized, Ray", _VECTORIZE, workers=2, backend="ray", needs=[_V])
 HAND = peer_row("hand loop", "hand")
 HAND_2 = peer_row("hand loop, 2 processes", "hand", 2)
 PFL = peer_row("pfl-research", "pfl", needs=["pfl"])
