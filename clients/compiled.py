@@ -1,33 +1,30 @@
-"""Cohort training through a compiled step: gathering, padding and the gradient of all clients are one program.
+"""Cohort training through compiled programs: gathering, padding and the step of all clients are one program.
 
 What is compiled has fixed shapes, so that few programs serve a whole run: a chunk is always filled up to its full
-number of clients and every batch to its full number of rows, with rows of weight 0. The optimizer steps on the
-clients at work alone. The first call of a program takes 10 to 20 seconds, in a later process about two from torch's
-cache.
+number of clients and every batch to its full number of rows, with rows of weight 0. A program knows one learning
+rate; where that changes from round to round, and on a card, it ends with the gradient, and the optimizer steps on
+the clients at work. The first program takes 10 to 20 seconds, in a later process about two from torch's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from clients.base import Batch, Frozen, Tensors
-from clients.data import Pool
 from clients.gather import CohortBatches
 from clients.groups import training_mode
 from clients.jobs import TrainJob
-from clients.optimizers import clip
+from clients.optimizers import Optimizer
+from clients.programs import Given, Moving, gradient_program, step_program
+from clients.purity import ours
+from clients.recorded import Flat
 from clients.stacking import First, Stacked, alike, stack_priors, stack_starts
 from clients.trainer import Trainer
 from clients.vectorized import Trained, results
-from fedbal.errors import RunError
 
-Program = Callable[..., tuple[Tensors, Tensor]]
+Inputs = tuple[Tensor, ...]
 
 
 def train_compiled(trainer: Trainer, jobs: Sequence[TrainJob], chunk: int) -> list[Trained]:
@@ -63,26 +60,61 @@ def _train_group(trainer: Trainer, jobs: Sequence[TrainJob], chunk: int) -> list
     # Clients that fill the chunk up start like the first one and have no rows.
     filled = [*jobs, *[jobs[0]] * (chunk - len(jobs))]
     params = stack_starts(filled, trainer.shared)
-    frozen, prior = Stacked.of(filled), stack_priors(filled)
     optimizer, options = jobs[0].optimizer, trainer.options
-    state = optimizer.init(params)
     batches = CohortBatches(jobs, options.augment, options.seed)
+    given = Given(batches.pool, Stacked.of(filled), stack_priors(filled))
     device = jobs[0].local.data.train.pool.device
     sizes = torch.zeros((len(batches.sizes), chunk), dtype=torch.int64, device=device)
     sizes[:, : len(jobs)] = torch.from_numpy(batches.sizes)
-    totals = torch.zeros(chunk, dtype=torch.float64, device=device)
-    every = frozen.first(chunk)
-    now = First(params, state, frozen, prior)
-    for step, inputs in enumerate(_inputs(batches, chunk, trainer.plan.batch_size)):
-        k = now.of(int(batches.active[step]))
-        program = _program(trainer, batches.pool, frozen, (params, inputs, sizes[step], prior, every))
-        if device.type == "cuda":
+    moving = Moving(params, optimizer.init(params), torch.zeros(chunk, dtype=torch.float64, device=device))
+    inputs = _inputs(batches, chunk, trainer.plan.batch_size)
+    whole = device.type == "cpu" and ours(optimizer) and optimizer is trainer.optimizer
+    with trainer.turn.lent():
+        if whole:
+            _by_steps(trainer, optimizer, moving, given, inputs, sizes)
+        else:
+            _by_gradients(trainer, optimizer, moving, given, inputs, sizes, batches.active.tolist())
+    return results(trainer, jobs, params, moving.totals, batches)
+
+
+def _by_steps(
+    trainer: Trainer,
+    optimizer: Optimizer,
+    moving: Moving,
+    given: Given,
+    inputs: Iterator[Inputs],
+    sizes: Tensor,
+) -> None:
+    all_along = (moving, given.prior, given.frozen.first(sizes.shape[1]))
+    tensors, program = Flat(all_along).tensors, None
+    for own, size in zip(inputs, sizes.unbind(), strict=True):
+        # The steps of a chunk are alike.
+        program = program or step_program(trainer, optimizer, given, (*all_along, own, size))
+        program([*tensors, *own, size])
+
+
+def _by_gradients(
+    trainer: Trainer,
+    optimizer: Optimizer,
+    moving: Moving,
+    given: Given,
+    inputs: Iterator[Inputs],
+    sizes: Tensor,
+    active: Sequence[int],
+) -> None:
+    params, state, totals = moving
+    all_along = (params, given.prior, given.frozen.first(sizes.shape[1]))
+    tensors, program = Flat(all_along).tensors, None
+    now = First(params, state, given.frozen, given.prior)
+    for own, size, count in zip(inputs, sizes.unbind(), active, strict=True):
+        k = now.of(count)
+        program = program or gradient_program(trainer, given, (*all_along, own, size))
+        if size.device.type == "cuda":
             # A graph's outputs live until its next replay, which torch is told of; they are used up by then.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        gradients, values = program(params, inputs, sizes[step], prior, every)
+        gradients, values = program([*tensors, *own, size])
         optimizer.step(now.params, {name: value[:k] for name, value in gradients.items()}, now.state)
-        totals += torch.where(sizes[step] > 0, values.to(torch.float64) * sizes[step], 0.0)
-    return results(trainer, jobs, params, totals, batches)
+        totals += torch.where(size > 0, values.to(torch.float64) * size, 0.0)
 
 
 def _inputs(batches: CohortBatches, chunk: int, width: int) -> Iterator[tuple[Tensor, ...]]:
@@ -100,65 +132,3 @@ def _inputs(batches: CohortBatches, chunk: int, width: int) -> Iterator[tuple[Te
             target[:] = source[0, 0]
             target[: source.shape[0], : source.shape[1]] = source
         yield whole
-
-
-def _program(trainer: Trainer, pool: Pool | None, frozen: Stacked, example: tuple[Any, ...]) -> Program:
-    """Return the compiled gradient for inputs like these, which is made once a process."""
-    params, inputs, _, prior, _ = example
-    shapes = [None if one is None else (one.shape, one.dtype) for one in (*params.values(), *inputs, prior)]
-    leaves = [(one.shape, one.dtype) if isinstance(one, Tensor) else repr(one) for one in frozen.leaves]
-    key: Hashable = (id(pool), *shapes, *leaves, *frozen.own, repr(frozen.structure))
-    if key not in trainer.programs:
-        trainer.programs[key] = _compiled(trainer, pool, frozen.dims, example)
-    program: Program = trainer.programs[key]
-    return program
-
-
-def _compiled(trainer: Trainer, pool: Pool | None, dims: Frozen, example: tuple[Any, ...]) -> Program:
-    gradient = _gradient(trainer, pool, dims)
-    try:
-        traced = make_fx(gradient)(*example)
-        program = torch.compile(traced, dynamic=False, fullgraph=True, mode=mode_of(example[2].device))
-        program(*example)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise RunError(
-            f"runtime.compile: the step of the clients cannot be compiled ({reason}); set runtime.compile to false."
-        ) from error
-    return program
-
-
-def mode_of(device: torch.device) -> str | None:
-    """Return torch's mode of compilation: on a card the step is one CUDA graph, launched by one call."""
-    return "reduce-overhead" if device.type == "cuda" else None
-
-
-def _gradient(trainer: Trainer, pool: Pool | None, frozen_dims: Frozen) -> Program:
-    update, forward, clip_norm = trainer.update, trainer.forward, trainer.options.clip_norm
-
-    def one(
-        params: Tensors, x: Tensor, y: Tensor, weight: Tensor, prior: Tensor | None, frozen: Frozen
-    ) -> Tensor:
-        return update.loss(forward, params, Batch(x, y, weight, prior), frozen)
-
-    def own(*arguments: Any) -> tuple[Tensors, Tensor]:
-        gradients, value = grad_and_value(one)(*arguments)
-        return (gradients if clip_norm is None else clip(gradients, clip_norm)), value
-
-    def together(
-        params: Tensors, inputs: tuple[Tensor, ...], sizes: Tensor, prior: Tensor | None, frozen: Frozen
-    ) -> tuple[Tensors, Tensor]:
-        if pool is None:
-            x, y = inputs
-        else:
-            all_x, all_y, rows = inputs
-            flat_x, flat_y = pool.cut(all_x, all_y, rows.reshape(-1))
-            x, y = flat_x.view(*rows.shape, *flat_x.shape[1:]), flat_y.view(rows.shape)
-        weight = (torch.arange(y.shape[1], device=y.device) < sizes[:, None]).to(x.dtype)
-        axes = (0, 0, 0, 0, None if prior is None else 0, frozen_dims)
-        gradients, values = vmap(own, in_dims=axes)(params, x, y, weight, prior, frozen)
-        return gradients, values
-
-    return together

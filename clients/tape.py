@@ -56,7 +56,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, moving: Sequence[Tensor], inputs: Sequence[Tensor], fixed: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._graph: Any = torch._C.Graph()
+        self._graph = _empty()
         self._values: dict[int, Any] = {}
         self._alive: list[Any] = []
         self._unwritable: set[int] = set()
@@ -170,6 +170,11 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._know(tensor, self._graph.insertConstant(tensor.detach()))
             self._unwritable.add(id(tensor))
         return self._values[id(tensor)]
+
+
+def _empty() -> Any:
+    """Return a graph; torch declares only some of what it can do."""
+    return torch._C.Graph()
 
 
 def _by_numbers(func: Any, args: tuple[Any, ...]) -> bool:

@@ -70,8 +70,8 @@ CARD_ROWS = 8192
 """Samples of all clients in one step on a card: more keep no card busier and only take its memory. An estimate."""
 
 STEPS_THAT_PAY_COMPILATION = 10_000_000
-"""Minibatch steps of all clients of a run beyond which compiling, which saves about two microseconds of each on a
-small model, is worth its 10 to 20 seconds."""
+"""Minibatch steps of all clients of a run beyond which compiling, which saves one worker some microseconds of each on
+a small model, is worth its 10 to 20 seconds."""
 SMALL = 20_000
 """Parameters below which most of a step is overhead, which compiling removes."""
 

@@ -83,7 +83,7 @@ def choose_engine(
     elif chunk is None:
         chunk = max(1, min(10, math.ceil(load.cohort / 2)))
     if not runtime.compile:
-        return EngineChoice(Engine("vectorized", chunk), _hint(kind, parameters, load))
+        return EngineChoice(Engine("vectorized", chunk), _hint(kind, parameters, load, runtime.workers))
     if kind == "cpu" and compiler() is None:
         missing = (
             "runtime.compile needs a C++ compiler and finds none (g++ or clang++ on the PATH, or CXX); "
@@ -139,8 +139,15 @@ def _has_users_parts(scenario: Scenario) -> bool:
     return any(isinstance(part, CustomParams) for part in parts)
 
 
-def _hint(device: str, parameters: int, load: Load) -> tuple[str, ...]:
+def _hint(device: str, parameters: int, load: Load, workers: int | str) -> tuple[str, ...]:
+    """Say that compiling pays: for one worker's long run of a small model; recorded steps share cores better."""
     steps = load.rounds * load.cohort * load.steps
-    if device != "cpu" or parameters > SMALL or steps < STEPS_THAT_PAY_COMPILATION or compiler() is None:
+    if (
+        device != "cpu"
+        or workers != 1
+        or parameters > SMALL
+        or steps < STEPS_THAT_PAY_COMPILATION
+        or compiler() is None
+    ):
         return ()
-    return ("runtime.compile: true is probably a little faster for a run of this length",)
+    return ("runtime.compile: true is probably faster for a run of this length with one worker",)

@@ -148,9 +148,9 @@ def test_only_known_parts_and_pure_models_are_recorded():
     assert not trainer(update="fedbr").replays
 
 
-def steps_of(family, step, moving, inputs, optimizer=SGD(0.1)):
+def steps_of(family, step, moving, inputs, rate=0.1):
     """Do the steps twice: as the family does them, and plainly."""
-    expected = [one.clone() for one in moving]
+    optimizer, expected = SGD(rate), [one.clone() for one in moving]
     for own in zip(*inputs, strict=True):
         step(optimizer, expected, own, ())
     family.run("key", step, optimizer, moving, inputs, ())
@@ -191,7 +191,7 @@ def test_a_recording_is_made_of_what_is_called():
     rng = np.random.default_rng(0)
     for rate in (0.1, 0.1, 0.05):
         inputs = [torch.from_numpy(rng.standard_normal((3, 4, 3))) for _ in range(2)]
-        steps_of(family, step, [torch.ones(4, 3, dtype=torch.float64)], inputs, SGD(rate))
+        steps_of(family, step, [torch.ones(4, 3, dtype=torch.float64)], inputs, rate)
     assert family.recordings == 1
 
 
@@ -201,7 +201,7 @@ def test_a_rate_that_hides_in_other_numbers_is_recorded_for_itself_alone():
 
     family = Recorder().family("step")
     for rate in (0.1, 0.05, 0.1):
-        steps_of(family, step, [torch.ones(3)], [torch.ones(4, 3)], SGD(rate))
+        steps_of(family, step, [torch.ones(3)], [torch.ones(4, 3)], rate)
     assert family.recordings == 1
 
 

@@ -65,7 +65,12 @@ def test_every_rule_comes_to_the_same_files(rule, engine, tmp_path, monkeypatch)
     monkeypatch.setattr("clients.recorded.CALLS_BEFORE", 3)
     more = (
         *(f"strategy={rule}", f"runtime.vectorize={engine}", "runtime.chunk=3", "cohort.fraction=1.0"),
-        *("client.optimizer.momentum=0.9", "client.optimizer.schedule=cosine", "rounds=3", "evaluation.every=2"),
+        *(
+            "client.optimizer.momentum=0.9",
+            "client.optimizer.schedule=cosine",
+            "rounds=3",
+            "evaluation.every=2",
+        ),
         *("systems.stragglers.fraction=0.3", "systems.stragglers.policy=partial"),
     )
     one = run(tmp_path / "one", *more, "runtime.workers=1")
@@ -104,7 +109,9 @@ def test_where_clients_are_trained(monkeypatch):
     assert choose_placement(auto.model_copy(update={"workers": 1}), long) == HERE
     assert choose_placement(auto, replace(long, cohort=2)).threads == 2
     assert choose_placement(auto, replace(long, pure=False)) == Placement("ray")
-    assert choose_placement(auto.model_copy(update={"workers": 2}), replace(short, pure=False)).backend == "ray"
+    assert (
+        choose_placement(auto.model_copy(update={"workers": 2}), replace(short, pure=False)).backend == "ray"
+    )
     assert choose_placement(auto.model_copy(update={"address": "auto"}), long).backend == "ray"
     assert choose_placement(auto.model_copy(update={"backend": "ray"}), short) == Placement("ray")
     here = auto.model_copy(update={"backend": "inprocess"})
@@ -128,6 +135,12 @@ def test_closing_ends_the_work_at_hand():
     assert not [one for one in threading.enumerate() if one.name.startswith("fedbal-worker")]
 
 
+def fail_while_lent(turn, thread):
+    with turn.lent():
+        thread.join()
+        raise ValueError("kernel")
+
+
 def test_turns_are_taken_lent_and_given_back():
     first, second = Turn(), Turn()
     second.join(first)
@@ -144,9 +157,8 @@ def test_turns_are_taken_lent_and_given_back():
         thread.start()
         waiting.wait()
         order.append("first")
-        with pytest.raises(ValueError, match="kernel"), first.lent():
-            thread.join()
-            raise ValueError("kernel")
+        with pytest.raises(ValueError, match="kernel"):
+            fail_while_lent(first, thread)
         order.append("first again")
     with second.taken(), second.lent(), first.taken():
         order.append("both")
