@@ -1,26 +1,26 @@
 """What is known about the cost of training clients one by one and at once: measured, shipped, the same everywhere.
 
 A run's bytes depend on its engine, so the choice must not depend on the machine. The figures are milliseconds of
-one core a client update (AMD EPYC, torch 2.13, other work on the machine, best of eight), plain SGD and 100 samples
-in batches of 10; at once with the chunk in brackets. One epoch, two for the logistic models.
+one core a client update (Intel Xeon, torch 2.13, recorded steps, median of five), plain SGD, one epoch of 100 samples
+in batches of 10; at once with the chunk in brackets.
 
-========================================= ===== ===================================== ====================
-model (parameters)                        loop  at once                               choice
-========================================= ===== ===================================== ====================
-logistic 60-10 (610)                      .77   .62 (4), .37 (8), .18 (25), .13 (100) 100, from 8 clients
-the same with a proximal term             1.3   .91 (4), .50 (8), .26 (25), .17 (100) 100, from 8 clients
-mlp 64-64-10 (4,810)                      .65   .57 (4), .36 (8), .23 (25), .18 (50)  50, from 8 clients
-mlp 100-128-64-10 (21,834)                1.0   1.0 (4), .79 (8), .56 (25), .51 (50)  50, from 8 clients
-mlp 256-200-10 (53,410)                   1.0   1.5 (4), 1.1 (8), .98 (25)            loop
-mlp 784-200-10 (159,010)                  2.1   3.3 (4), 2.9 (8), 3.3 (25)            loop
-cnn on 28 x 28 (44,426), 600 samples in   42    127 (5), 62 (10)                      loop
-batches of 32
-========================================= ===== ===================================== ====================
+=========================== ===== ========================================= ====================
+model (parameters)          loop  at once                                   choice
+=========================== ===== ========================================= ====================
+logistic 60-10 (610)        .30   .28 (4), .15 (8), .076 (25), .045 (100)   100, from 8 clients
+the same, proximal term     .47   .38 (4), .22 (8), .11 (25), .073 (100)    100, from 8 clients
+mlp 64-64-10 (4,810)        .50   .37 (4), .22 (8), .12 (25), .11 (50)      50, from 8 clients
+mlp 100-128-64-10 (21,834)  .72   .57 (4), .44 (8), .35 (25), .32 (50)      50, from 8 clients
+mlp 784-64-10 (50,890)      .75   .69 (8), .56 (25), .54 (50)               25, from 20 clients
+mlp 256-200-10 (53,410)     .79   .86 (4), .78 (8), .65 (25), .60 (50)      25, from 20 clients
+mlp 784-200-10 (159,010)    1.5   2.1 (4), 1.9 (10), 2.3 (25)               loop
+cnn on 28 x 28 (44,426)     10    11 (4), 9.9 (10), 9.7 (25)                loop
+=========================== ===== ========================================= ====================
 
 Clients of very unequal sizes gain less, for the largest is alone in the end: logistic, 20 epochs of 10 with a
-proximal term, 10 clients with 45 to 4,645 samples take 94 each in the loop and 108 at once (5). Compiled, the small
-MLP takes a tenth less than at once. Convolutions gain little or lose on a CPU, where their kernels are made for one
-weight and many images. The rows for CUDA are estimates, not measurements.
+proximal term, 10 clients with 45 to 4,645 samples take 49 each in the loop and 56 at once (5). Compiled, one core
+trains the small MLP in .09; several threads gain nothing by it. Convolutions gain nothing on a CPU, where their
+kernels are made for one weight and many images. The rows for CUDA are estimates, not measurements.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Cost:
 COSTS = (
     Cost("cpu", ("dense",), 2_000, 100, 8),
     Cost("cpu", ("dense",), 30_000, 50, 8),
+    Cost("cpu", ("dense",), 60_000, 25, 20),
     Cost("cuda", ("dense", "convolutional"), 200_000, 64, 2),
     Cost("cuda", ("dense", "convolutional"), 2_000_000, 32, 2),
     Cost("cuda", ("dense", "convolutional"), 20_000_000, 8, 2),
@@ -70,7 +71,7 @@ CARD_ROWS = 8192
 """Samples of all clients in one step on a card: more keep no card busier and only take its memory. An estimate."""
 
 STEPS_THAT_PAY_COMPILATION = 10_000_000
-"""Minibatch steps of all clients of a run beyond which compiling, which saves one worker some microseconds of each on
+"""Minibatch steps of all clients of a run beyond which compiling, which saves one worker microseconds of each on
 a small model, is worth its 10 to 20 seconds."""
 SMALL = 20_000
 """Parameters below which most of a step is overhead, which compiling removes."""
