@@ -1,7 +1,7 @@
 """What is known about the cost of training clients one by one and at once: measured, shipped, the same everywhere.
 
 A run's bytes depend on its engine, so the choice must not depend on the machine. The figures are milliseconds of
-one core a client update (Intel Xeon, torch 2.13, recorded steps, median of five): plain SGD, an epoch of 100 samples
+one core a client update (Intel Xeon, torch 2.13, recorded steps, median of five): SGD, one epoch of 100 samples
 in batches of 10; at once with the chunk in brackets.
 
 =========================== ===== ========================================= ====================
