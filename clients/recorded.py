@@ -9,6 +9,7 @@ It is made by watching one step, and kept only if its first replay gives that st
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -19,11 +20,15 @@ from torch.utils import _pytree as pytree
 from clients.optimizers import Optimizer
 from clients.purity import ours
 from clients.tape import RATE, Tape
+from fedbal.errors import RunError
 
 CALLS_BEFORE = 10
 """Steps of the same shapes before one is recorded, which takes as long as some ten of them."""
 MOST = 512
 """Recordings kept; a run with more shapes than that goes on without."""
+
+DEAF_SECONDS = 0.5
+"""Longest time that recorded steps run without a look at whether the run is to end."""
 
 Step = Callable[[Optimizer, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], None]
 """One local step: ``step(optimizer, moving, inputs, fixed)`` changes ``moving`` in place and nothing else."""
@@ -34,6 +39,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self._families: dict[Hashable, Family] = {}
+        self._leaving = False
+
+    def leave(self) -> None:
+        """End training soon; another thread may say so."""
+        self._leaving = True
+
+    def require_time(self) -> None:
+        """Raise a RunError if training is to end."""
+        if self._leaving:
+            raise RunError("the training of a round was ended")
 
     @property
     def recordings(self) -> int:
@@ -92,14 +107,14 @@ class Family:
         fixed : sequence of Tensor
             What all steps read.
         """
-        steps, done = len(inputs[0]), 0
         if not ours(optimizer) or not hasattr(optimizer, "lr"):
-            return _plainly(step, optimizer, moving, inputs, fixed)
+            return self._plainly(step, optimizer, moving, inputs, fixed)
+        steps, done = len(inputs[0]), 0
         if key not in self._replays:
             calls = self._calls.get(key, 0)
             done = min(steps, max(0, CALLS_BEFORE - calls))
             self._calls[key] = calls + done
-            _plainly(step, optimizer, moving, [one[:done] for one in inputs], fixed)
+            self._plainly(step, optimizer, moving, [one[:done] for one in inputs], fixed)
             if done == steps:
                 return None
             if self._recorder.recordings < MOST:
@@ -108,12 +123,26 @@ class Family:
             else:
                 self._replays[key] = None
         replay = self._replays[key]
-        left = [one[done:] for one in inputs] if done else inputs
         if replay is None or replay.rate not in (None, optimizer.lr):
-            _plainly(step, optimizer, moving, left, fixed)
-        elif steps > done:
-            replay(steps - done, optimizer.lr, (*moving, *left, *fixed))
+            return self._plainly(step, optimizer, moving, [one[done:] for one in inputs], fixed)
+        while done < steps:
+            self._recorder.require_time()
+            last = min(steps, done + replay.steps_at_once)
+            replay(optimizer.lr, moving, [one[done:last] for one in inputs], fixed)
+            done = last
         return None
+
+    def _plainly(
+        self,
+        step: Step,
+        optimizer: Optimizer,
+        moving: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+    ) -> None:
+        for own in zip(*inputs, strict=True):
+            self._recorder.require_time()
+            step(optimizer, moving, own, fixed)
 
 
 class Replay:
@@ -123,22 +152,30 @@ class Replay:
     ----------
     rate : float, optional
         The only learning rate that it knows; None: it is told.
+    steps_at_once : int
+        Steps that take about as long as a run may be deaf to Ctrl-C.
     """
 
     def __init__(self, graph: Any, rate: float | None) -> None:
         self.rate = rate
+        self.steps_at_once = 1
         # Held, since the interpreter's plan belongs to it.
         self._function = torch._C._create_function_from_graph("steps", graph)
 
-    def __call__(self, steps: int, rate: float, tensors: Sequence[Tensor]) -> None:
-        """Do some steps, on what moves, all inputs and what is fixed."""
+    def __call__(
+        self, rate: float, moving: Sequence[Tensor], inputs: Sequence[Tensor], fixed: Sequence[Tensor]
+    ) -> None:
+        """Do the steps that ``inputs`` are for."""
+        steps, started = len(inputs[0]), time.perf_counter()
         was = torch._C._get_graph_executor_optimize()
         # Unoptimised: every kernel as it was recorded, none fused or reordered.
         torch._C._set_graph_executor_optimize(False)
         try:
-            self._function(steps, rate, *tensors)
+            self._function(steps, rate, *moving, *inputs, *fixed)
         finally:
             torch._C._set_graph_executor_optimize(was)
+        pace = (time.perf_counter() - started) / steps
+        self.steps_at_once = max(1, int(DEAF_SECONDS / max(pace, 1e-6)))
 
 
 class Flat:
@@ -173,17 +210,6 @@ class Flat:
         return repr(self._structure), repr(self._leaves), shapes
 
 
-def _plainly(
-    step: Step,
-    optimizer: Optimizer,
-    moving: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    fixed: Sequence[Tensor],
-) -> None:
-    for own in zip(*inputs, strict=True):
-        step(optimizer, moving, own, fixed)
-
-
 def _record(
     step: Step,
     optimizer: Optimizer,
@@ -206,7 +232,7 @@ def _record(
             step(watched, own, inputs, fixed)
         try:
             replay = Replay(tape.graph(), only)
-            replay(1, rate, (*again, *stacks, *fixed))
+            replay(rate, again, stacks, fixed)
         except Exception:
             # A step may do what cannot be recorded, another torch may not know it: it goes on as it is.
             return None

@@ -286,10 +286,12 @@ class RuntimeBlock(Params):
     """Where the work is done; results do not depend on the number of workers."""
 
     backend: Literal["auto", "inprocess", "ray"] = Field(
-        "auto", description="auto takes Ray when it is installed and more than one worker is useful."
+        "auto",
+        description="Where clients are trained: by threads of this process or Ray's; auto: threads where they may "
+        "train them, Ray for others if it is installed, and one worker where more are not useful.",
     )
     workers: Literal["auto"] | Count = Field(
-        "auto", description="Ray workers; auto: what the resources hold."
+        "auto", description="Threads or Ray's processes that train; auto: what the resources hold."
     )
     threads: Count = Field(1, description="torch threads a worker, >= 1; other numbers give other bytes.")
     num_cpus: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPUs a worker, > 0, as in Ray.")

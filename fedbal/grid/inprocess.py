@@ -38,7 +38,7 @@ class Hand:
         return self._trainer is not None
 
     def leave(self) -> None:
-        """End the work after the clients at hand; another thread may say so."""
+        """End the work soon; another thread may say so."""
         self._leaving = True
         if self._trainer is not None:
             self._trainer.leave()

@@ -132,8 +132,9 @@ class CohortWorker:
         return self._app.trainer.turn
 
     def leave(self) -> None:
-        """End training after the clients at hand; another thread may say so."""
+        """End training soon; another thread may say so."""
         self._leaving = True
+        self._app.trainer.recorder.leave()
 
     def train(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> Trained:
         """Train the chunks of a task, in order."""

@@ -97,7 +97,7 @@ class ThreadGrid(VirtualGrid):
         return [outcomes[position] for position in range(len(tasks))]
 
     def close(self) -> None:
-        """Let the threads end, after the clients at hand."""
+        """Let the threads end; what they are at is left within about a second."""
         for hand in self._hands:
             hand.leave()
         self._pool.shutdown(cancel_futures=True)

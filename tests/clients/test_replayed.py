@@ -17,6 +17,7 @@ from clients.shift import Brightness
 from clients.standard import Standard
 from clients.training import LocalPlan, train_from
 from fedbal.determinism import pinned
+from fedbal.errors import RunError
 from tests.clients.cohorts import MODELS, answers, members, trainer
 
 REPLAYED = [name for name in UPDATES if name != "fedbr"]
@@ -214,3 +215,20 @@ def test_an_optimizer_of_the_users_is_not_recorded():
     assert not made.pure
     answers(made, members(), replayed, 2)
     assert made.recorder.recordings == 0
+
+
+def test_a_run_that_is_to_end_stops_between_steps(monkeypatch):
+    monkeypatch.setattr("clients.recorded.DEAF_SECONDS", 0.0)
+    recorder = Recorder()
+
+    def step(optimizer, moving, inputs, fixed):
+        moving[0].add_(inputs[0])
+
+    family = recorder.family("step")
+    moving = [torch.zeros(3)]
+    family.run("key", step, SGD(0.1), moving, [torch.ones(6, 3)], ())
+    assert moving[0].tolist() == [6.0, 6.0, 6.0]
+    recorder.leave()
+    with pytest.raises(RunError, match="ended"):
+        family.run("key", step, SGD(0.1), moving, [torch.ones(6, 3)], ())
+    assert moving[0].tolist() == [6.0, 6.0, 6.0]
