@@ -195,7 +195,7 @@ def test_peers_get_the_data_cohorts_and_weights_of_the_scenario(tmp_path: Path) 
     assert np.diff(offsets).tolist() == [40] * 20
     assert sorted(picked) == list(range(800))
     cohorts = np.load(folder / "cohorts.npy")
-    assert cohorts.shape == (5, 5)
+    assert cohorts.shape == (6, 5)
     assert all(len(set(cohort)) == 5 for cohort in cohorts.tolist())
     with np.load(folder / "initial.npz") as weights:
         assert [weights[f"w{n}"].shape for n in range(4)] == [(64, 64), (64,), (10, 64), (10,)]
