@@ -238,12 +238,12 @@ TARGETS = (
     Target(
         *("fedprox", "times the best loop", 1, True),
         lambda numbers: ratio(
-            numbers.best("fedprox", LOOP, HAND, PFL), numbers.best("fedprox", AUTO, LOOP_2)
+            numbers.best("fedprox", LOOP, HAND), numbers.best("fedprox", AUTO, LOOP_2)
         ),
     ),
     Target("cnn", "times the hand loop on one core", 0.95, True, _against("cnn", HAND, LOOP)),
-    Target("cnn", "times one core on two", 1.9, True, _against("cnn", LOOP, LOOP_2, LOOP_RAY)),
-    Target("cnn", "times Flower's engine", 1, True, _against("cnn", FLOWER, AUTO, LOOP_2)),
+    Target("cnn", "times one core on two", 1.9, True, _against("cnn", LOOP, LOOP_2)),
+    Target("cnn", "times Flower's engine", 1, True, _against("cnn", FLOWER, LOOP, LOOP_2)),
     Target(
         *("skew", "share of the perfect split", 0.9, True),
         lambda numbers: ratio(
