@@ -154,7 +154,7 @@ CASES = {
             "FedProx on Synthetic(1, 1): logistic, 20 epochs, 10 of 30 clients of very unequal sizes",
             _PROX,
             "own",
-            5,
+            8,
             (AUTO, LOOP, LOOP_2, HAND, FLOWER),
             warm=2,
         ),
