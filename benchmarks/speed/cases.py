@@ -9,7 +9,6 @@ from typing import Any
 from benchmarks.speed.rows import (
     AUTO,
     COMPILED,
-    COMPILED_2,
     FLOWER,
     HAND,
     HAND_2,
@@ -140,10 +139,10 @@ CASES = {
             "1 000 clients, 100 a round, 100 samples, MLP 64-64-10, batch 10, 1 epoch",
             _scenario("small", 1000, 100, _MLP),
             "rows",
-            14,
+            12,
             (
-                *(LOOP, VECTORIZED, COMPILED, VECTORIZED_2, COMPILED_2, VECTORIZED_RAY),
-                *(HAND, HAND_2, PFL, FLOWER),
+                *(LOOP, VECTORIZED, COMPILED, VECTORIZED_2, VECTORIZED_RAY),
+                *(HAND, PFL, FLOWER),
             ),
         ),
         _population("10k", 10_000, LOOP, VECTORIZED),
@@ -154,8 +153,8 @@ CASES = {
             "FedProx on Synthetic(1, 1): logistic, 20 epochs, 10 of 30 clients of very unequal sizes",
             _PROX,
             "own",
-            8,
-            (AUTO, LOOP, LOOP_2, HAND, FLOWER),
+            7,
+            (AUTO, LOOP, HAND, FLOWER),
             warm=2,
         ),
         Case(

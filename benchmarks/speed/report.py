@@ -10,12 +10,10 @@ from typing import Any
 from benchmarks.speed.rows import (
     AUTO,
     COMPILED,
-    COMPILED_2,
     FLOWER,
     HAND,
     LOOP,
     LOOP_2,
-    LOOP_RAY,
     ONE_BY_ONE,
     PFL,
     SWEEP,
@@ -177,7 +175,7 @@ class Target:
         }
 
 
-_EAGER, _COMPILED = (VECTORIZED, VECTORIZED_2, VECTORIZED_RAY), (COMPILED, COMPILED_2)
+_EAGER, _COMPILED = (VECTORIZED, VECTORIZED_2, VECTORIZED_RAY), (COMPILED,)
 
 
 def _against(case: str, other: Row, *rows: Row) -> Callable[[Numbers], Value]:
@@ -234,12 +232,10 @@ TARGETS = (
         for name in ("10k", "100k", "1m")
     ),
     Target("population-1m", "bytes an idle client beyond its index list", 200, False, _idle_bytes),
-    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO, LOOP_2)),
+    Target("fedprox", "times Flower's engine", 3, True, _against("fedprox", FLOWER, AUTO)),
     Target(
         *("fedprox", "times the best loop", 1, True),
-        lambda numbers: ratio(
-            numbers.best("fedprox", LOOP, HAND), numbers.best("fedprox", AUTO, LOOP_2)
-        ),
+        lambda numbers: ratio(numbers.best("fedprox", LOOP, HAND), numbers.best("fedprox", AUTO)),
     ),
     Target("cnn", "times the hand loop on one core", 0.95, True, _against("cnn", HAND, LOOP)),
     Target("cnn", "times one core on two", 1.9, True, _against("cnn", LOOP, LOOP_2)),
@@ -256,9 +252,7 @@ TARGETS = (
     ),
     Target(
         *("startup", "seconds on Ray", 7, False),
-        lambda numbers: (
-            numbers.line("startup", VECTORIZED_RAY).start or numbers.line("startup", LOOP_RAY).start
-        ),
+        lambda numbers: numbers.line("startup", VECTORIZED_RAY).start,
     ),
     Target("sweep", "times one by one", 5, True, _against("sweep", ONE_BY_ONE, SWEEP)),
 )

@@ -10,8 +10,8 @@ from benchmarks.speed.rows import FLOWER, HAND
 
 Content = Mapping[str, Any]
 HEAD = {
-    "client": ("row", "processes", "ms a client", "range", "x Flower", "x hand, per core"),
-    "total": ("row", "processes", "seconds", "range", "x Flower", "x hand, per core"),
+    "client": ("row", "workers", "ms a client", "range", "x Flower", "x hand, per core"),
+    "total": ("row", "workers", "seconds", "range", "x Flower", "x hand, per core"),
 }
 COMMON = ("to round 1, s", "peak MB", "GPU MB", "accuracy", "")
 
