@@ -147,3 +147,14 @@ class CohortBatches:
 def _padded(rows: Tensor, width: int) -> Tensor:
     short = width - len(rows)
     return rows if not short else torch.cat([rows, rows[:1].expand(short, *rows.shape[1:])])
+
+
+def cut(pool: Pool, all_x: Tensor, all_y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut the batches of many clients: features (k, b, ...) and labels (k, b) of rows (k, b)."""
+    x, y = pool.cut(all_x, all_y, rows.reshape(-1))
+    return x.view(*rows.shape, *x.shape[1:]), y.view(*rows.shape, *y.shape[1:])
+
+
+def real_rows(x: Tensor, y: Tensor, sizes: Tensor) -> Tensor:
+    """Return the weights (k, b) of batches whose first ``sizes`` (k,) rows are real: 1, and 0 for padding."""
+    return (torch.arange(y.shape[1], device=y.device) < sizes[:, None]).to(x.dtype)

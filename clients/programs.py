@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from clients.base import Batch, Frozen, Tensors
 from clients.data import Pool
+from clients.gather import cut, real_rows
 from clients.optimizers import Optimizer, clip
 from clients.recorded import Flat
 from clients.stacking import Stacked
@@ -161,9 +162,8 @@ def _gradient(trainer: Trainer, given: Given) -> Callable[..., tuple[Tensors, Te
             x, y = inputs
         else:
             all_x, all_y, rows = inputs
-            flat_x, flat_y = pool.cut(all_x, all_y, rows.reshape(-1))
-            x, y = flat_x.view(*rows.shape, *flat_x.shape[1:]), flat_y.view(rows.shape)
-        weight = (torch.arange(y.shape[1], device=y.device) < sizes[:, None]).to(x.dtype)
+            x, y = cut(pool, all_x, all_y, rows)
+        weight = real_rows(x, y, sizes)
         axes = (0, 0, 0, 0, None if prior is None else 0, frozen_dims)
         gradients, values = vmap(own, in_dims=axes)(params, x, y, weight, prior, frozen)
         return gradients, values

@@ -17,7 +17,7 @@ from torch.func import vmap
 
 from clients.base import Batch, Frozen, Tensors
 from clients.data import Pool
-from clients.gather import CohortBatches
+from clients.gather import CohortBatches, cut, real_rows
 from clients.groups import training_mode
 from clients.jobs import TrainJob
 from clients.optimizers import Optimizer, clip
@@ -97,11 +97,8 @@ def _step(
             x, y = given
         else:
             (rows,), (all_x, all_y, *fixed) = given, fixed
-            flat_x, flat_y = pool.cut(all_x, all_y, rows.reshape(-1))
-            x, y = (flat.view(*rows.shape, *flat.shape[1:]) for flat in (flat_x, flat_y))
-        weight = None
-        if padded:
-            weight = (torch.arange(y.shape[1], device=y.device) < sizes[:, None]).to(x.dtype)
+            x, y = cut(pool, all_x, all_y, rows)
+        weight = real_rows(x, y, sizes) if padded else None
         gradients, values = gradient(params, x, y, weight, *rest.tree(fixed))
         optimizer.step(params, gradients, state)
         moving[-1].add_(values.to(torch.float64) * sizes)

@@ -21,7 +21,6 @@ from clients.jobs import TrainReply
 from clients.scoring import Scored
 from clients.turn import Turn
 from fedbal import protocol
-from fedbal.errors import RunError
 from fedbal.grid import flower
 from fedbal.grid.gather import Gather
 from fedbal.grid.work import NodeDirectory
@@ -124,7 +123,6 @@ class CohortWorker:
         self._round = 0
         self._current: Arrays = {}
         self._kept: dict[int, _Chunk] = {}
-        self._leaving = False
 
     @property
     def turn(self) -> Turn:
@@ -133,7 +131,6 @@ class CohortWorker:
 
     def leave(self) -> None:
         """End training soon; another thread may say so."""
-        self._leaving = True
         self._app.trainer.recorder.leave()
 
     def train(self, task: CohortTask, payloads: Mapping[int, ArrayRecord]) -> Trained:
@@ -220,8 +217,7 @@ class CohortWorker:
     ) -> None:
         together = self._app.engine.together
         for group in [clients] if together else [[client] for client in clients]:
-            if self._leaving:
-                raise RunError("the training of a round was ended")
+            self._app.trainer.recorder.require_time()
             with self.turn.taken():
                 self._train_group(group, content, gather, states)
 
